@@ -1,0 +1,3 @@
+SRCS := file.c
+DEPS := lib/core
+FLAVOURS := target native host tsan fuzz

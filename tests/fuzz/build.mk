@@ -1,0 +1,3 @@
+# one libFuzzer target a file; corpora in tests/fuzz/corpus/<target>
+DEPS := $(foreach d,$(FOLDERS),$(if $(filter fuzz,$(flavours/$(d))),$(d)))
+FUZZ := $(patsubst tests/fuzz/%,%,$(shell find tests/fuzz -name 'fuzz_*.c'))
