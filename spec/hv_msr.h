@@ -1,0 +1,94 @@
+/* Synthetic MSRs and Hyper-V CPUID leaves. Source: TLFS chapters 2 and 10-12; Linux include/hyperv/hvgdk_mini.h. */
+#pragma once
+
+#include "lib/core/types.h"
+
+#define HV_MSR_GUEST_OS_ID 0x40000000u
+#define HV_MSR_HYPERCALL 0x40000001u
+#define HV_MSR_VP_INDEX 0x40000002u
+#define HV_MSR_RESET 0x40000003u
+#define HV_MSR_VP_RUNTIME 0x40000010u
+#define HV_MSR_TIME_REF_COUNT 0x40000020u
+#define HV_MSR_REFERENCE_TSC 0x40000021u
+#define HV_MSR_TSC_FREQUENCY 0x40000022u
+#define HV_MSR_APIC_FREQUENCY 0x40000023u
+#define HV_MSR_EOI 0x40000070u
+#define HV_MSR_ICR 0x40000071u
+#define HV_MSR_TPR 0x40000072u
+#define HV_MSR_VP_ASSIST_PAGE 0x40000073u
+#define HV_MSR_SCONTROL 0x40000080u
+#define HV_MSR_SVERSION 0x40000081u
+#define HV_MSR_SIEFP 0x40000082u
+#define HV_MSR_SIMP 0x40000083u
+#define HV_MSR_EOM 0x40000084u
+#define HV_MSR_SINT0 0x40000090u
+#define HV_MSR_SINT15 0x4000009fu
+#define HV_MSR_STIMER0_CONFIG 0x400000b0u
+#define HV_MSR_STIMER3_COUNT 0x400000b7u
+#define HV_MSR_CRASH_P0 0x40000100u
+#define HV_MSR_CRASH_P4 0x40000104u
+#define HV_MSR_CRASH_CTL 0x40000105u
+#define HV_MSR_REENLIGHTENMENT 0x40000106u
+#define HV_MSR_TSC_EMULATION_STATUS 0x40000108u
+#define HV_MSR_TSC_INVARIANT 0x40000118u
+#define HV_MSR_FIRST 0x40000000u
+#define HV_MSR_COUNT 0x1000u
+
+#define HV_MSR_PAGE_ENABLE 1ull
+#define HV_MSR_PAGE_GPA (~0xfffull)
+
+#define HV_CRASH_CTL_NOTIFY BIT(63)
+#define HV_CRASH_CTL_MESSAGE BIT(62)
+
+#define HV_SINT_VECTOR 0xffull
+#define HV_SINT_MASKED BIT(16)
+#define HV_SINT_AUTO_EOI BIT(17)
+#define HV_SINT_POLLING BIT(18)
+#define HV_SINT_COUNT 16
+
+#define HV_STIMER_COUNT 4
+#define HV_STIMER_ENABLE BIT(0)
+#define HV_STIMER_PERIODIC BIT(1)
+#define HV_STIMER_LAZY BIT(2)
+#define HV_STIMER_AUTO_ENABLE BIT(3)
+#define HV_STIMER_VECTOR (0xffull << 4)
+#define HV_STIMER_DIRECT BIT(12)
+#define HV_STIMER_SINT (0xfull << 16)
+
+/* CPUID 0x40000003 */
+#define HV_FEATURE_VP_RUNTIME BIT(0)
+#define HV_FEATURE_TIME_REF_COUNT BIT(1)
+#define HV_FEATURE_SYNIC BIT(2)
+#define HV_FEATURE_SYNTIMER BIT(3)
+#define HV_FEATURE_APIC_MSRS BIT(4)
+#define HV_FEATURE_HYPERCALL_MSRS BIT(5)
+#define HV_FEATURE_VP_INDEX BIT(6)
+#define HV_FEATURE_RESET BIT(7)
+#define HV_FEATURE_REFERENCE_TSC BIT(9)
+#define HV_FEATURE_FREQUENCY_MSRS_ACCESS BIT(11)
+#define HV_FEATURE_TSC_INVARIANT BIT(15)
+/* EBX: the high half of the privilege mask */
+#define HV_PRIVILEGE_POST_MESSAGES BIT(4)
+#define HV_PRIVILEGE_SIGNAL_EVENTS BIT(5)
+#define HV_PRIVILEGE_ACCESS_VSM BIT(16)
+#define HV_PRIVILEGE_ACCESS_VP_REGISTERS BIT(17)
+#define HV_PRIVILEGE_START_VP BIT(21)
+/* EDX */
+#define HV_FEATURE_FREQUENCY_MSRS BIT(8)
+#define HV_FEATURE_CRASH_MSRS BIT(10)
+#define HV_FEATURE_STIMER_DIRECT BIT(19)
+/* CPUID 0x40000004 EAX */
+#define HV_HINT_REMOTE_TLB_FLUSH BIT(2)
+#define HV_HINT_APIC_MSRS BIT(3)
+#define HV_HINT_RELAXED_TIMING BIT(5)
+#define HV_HINT_NO_AUTO_EOI BIT(9)
+#define HV_HINT_IPI_HYPERCALLS BIT(10)
+#define HV_HINT_EX_MASKS BIT(11)
+
+struct hv_reference_tsc_page {
+	u32 sequence; /* 0: the page is not valid, use the counter MSR */
+	u32 reserved;
+	u64 scale; /* reference time = (tsc * scale) >> 64, plus offset */
+	s64 offset;
+};
+_Static_assert(sizeof(struct hv_reference_tsc_page) == 24, "TLFS HV_REFERENCE_TSC_PAGE");
