@@ -6,10 +6,6 @@
 #include <sys/ioctl.h>
 
 #include "host/vtl/vp.h"
-#include "lib/core/check.h"
-#include "lib/log/log.h"
-
-LOG_DOMAIN("vtl");
 
 #define LEGACY_LEN 512       /* x87 and SSE in the XSAVE area */
 #define MXCSR_MASK_OFFSET 28 /* constant of the processor */
