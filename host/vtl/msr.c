@@ -2,9 +2,7 @@
 #include <string.h>
 
 #include "host/vtl/vp.h"
-#include "lib/log/log.h"
 
-LOG_DOMAIN("msr");
 
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_X2APIC_FIRST 0x800u
