@@ -1,5 +1,5 @@
 SRCS := text.c host_tree.c plan.c kernel_tree.c command_line.c boot_params.c
-DEPS := lib/fdt lib/core
+DEPS := lib/dtb lib/core
 FLAVOURS := native host fuzz bare
 PROG := shim
 PROG_shim := entry.S main.c machine.c trap.c memory.c

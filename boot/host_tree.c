@@ -1,13 +1,13 @@
 #include "boot/host_tree.h"
 
 #include "boot/text.h"
-#include "lib/fdt/fdt.h"
+#include "lib/dtb/dtb.h"
 #include "spec/igvm.h"
 
 #define COM3_PORT 0x3E8u
 
 struct reader {
-	struct fdt fdt;
+	struct dtb fdt;
 	struct host_tree *tree;
 	char *err;
 };
@@ -24,23 +24,23 @@ static __printf(2, 3) bool bad(struct reader *r, const char *format, ...)
 	return false;
 }
 
-static bool need_property(struct reader *r, const struct fdt_node *node, const char *name, struct fdt_property *ret)
+static bool need_property(struct reader *r, const struct dtb_node *node, const char *name, struct dtb_property *ret)
 {
-	return fdt_property(node, name, ret) || bad(r, "node %s has no property %s", node->name, name);
+	return dtb_property(node, name, ret) || bad(r, "node %s has no property %s", node->name, name);
 }
 
-static bool need_u32(struct reader *r, const struct fdt_node *node, const char *name, u32 *ret)
+static bool need_u32(struct reader *r, const struct dtb_node *node, const char *name, u32 *ret)
 {
-	struct fdt_property p;
+	struct dtb_property p;
 
 	if (!need_property(r, node, name, &p))
 		return false;
-	if (p.len != 4 || !fdt_cell(&p, 0, ret))
+	if (p.len != 4 || !dtb_cell(&p, 0, ret))
 		return bad(r, "node %s, property %s: %u bytes, must be one cell of 4", node->name, name, p.len);
 	return true;
 }
 
-static bool need_value(struct reader *r, const struct fdt_node *node, const char *name, u32 wanted)
+static bool need_value(struct reader *r, const struct dtb_node *node, const char *name, u32 wanted)
 {
 	u32 value;
 
@@ -49,24 +49,24 @@ static bool need_value(struct reader *r, const struct fdt_node *node, const char
 	return value == wanted || bad(r, "node %s, property %s: %u, must be %u", node->name, name, value, wanted);
 }
 
-static bool need_string(struct reader *r, const struct fdt_node *node, const char *name, const char **ret)
+static bool need_string(struct reader *r, const struct dtb_node *node, const char *name, const char **ret)
 {
-	struct fdt_property p;
+	struct dtb_property p;
 
 	if (!need_property(r, node, name, &p))
 		return false;
-	*ret = fdt_string(&p);
+	*ret = dtb_string(&p);
 	return *ret || bad(r, "node %s, property %s: not a NUL-terminated string", node->name, name);
 }
 
-static bool is_compatible(const struct fdt_node *node, const char *with)
+static bool is_compatible(const struct dtb_node *node, const char *with)
 {
-	struct fdt_property p;
+	struct dtb_property p;
 
-	return fdt_property(node, "compatible", &p) && fdt_has_string(&p, with);
+	return dtb_property(node, "compatible", &p) && dtb_has_string(&p, with);
 }
 
-static bool read_cpu(struct reader *r, const struct fdt_node *node)
+static bool read_cpu(struct reader *r, const struct dtb_node *node)
 {
 	struct host_tree *t = r->tree;
 	struct host_cpu cpu;
@@ -74,7 +74,7 @@ static bool read_cpu(struct reader *r, const struct fdt_node *node)
 
 	if (!need_string(r, node, "status", &status))
 		return false;
-	if (!fdt_name_is(status, "okay"))
+	if (!dtb_name_is(status, "okay"))
 		return true;
 	if (!need_u32(r, node, "reg", &cpu.apic_id) || !need_u32(r, node, "numa-node-id", &cpu.numa_node))
 		return false;
@@ -87,14 +87,14 @@ static bool read_cpu(struct reader *r, const struct fdt_node *node)
 	return true;
 }
 
-static bool read_cpus(struct reader *r, const struct fdt_node *cpus)
+static bool read_cpus(struct reader *r, const struct dtb_node *cpus)
 {
-	struct fdt_node cpu;
+	struct dtb_node cpu;
 
 	if (!need_value(r, cpus, "#address-cells", 1))
 		return false;
-	for (bool more = fdt_first_child(cpus, &cpu); more; more = fdt_next_sibling(&cpu))
-		if (fdt_name_begins(cpu.name, "cpu@") && !read_cpu(r, &cpu))
+	for (bool more = dtb_first_child(cpus, &cpu); more; more = dtb_next_sibling(&cpu))
+		if (dtb_name_begins(cpu.name, "cpu@") && !read_cpu(r, &cpu))
 			return false;
 	for (u32 i = 0; i < r->tree->cpu_count; i++)
 		if (r->tree->cpus[i].apic_id == r->tree->boot_apic_id)
@@ -104,7 +104,7 @@ static bool read_cpus(struct reader *r, const struct fdt_node *cpus)
 }
 
 /* keeps the list sorted; overlaps are found afterwards */
-static bool add_memory(struct reader *r, const struct fdt_node *node, const struct host_memory *m)
+static bool add_memory(struct reader *r, const struct dtb_node *node, const struct host_memory *m)
 {
 	struct host_tree *t = r->tree;
 	u32 at = t->memory_count;
@@ -122,37 +122,37 @@ static bool add_memory(struct reader *r, const struct fdt_node *node, const stru
 	return true;
 }
 
-static bool read_memory(struct reader *r, const struct fdt_node *node)
+static bool read_memory(struct reader *r, const struct dtb_node *node)
 {
 	struct host_memory m = { .igvm_type = IGVM_MEMORY_TYPE_MEMORY };
-	struct fdt_property reg, type;
+	struct dtb_property reg, type;
 	const char *device;
 
 	if (!need_string(r, node, "device_type", &device))
 		return false;
-	if (!fdt_name_is(device, "memory"))
+	if (!dtb_name_is(device, "memory"))
 		return bad(r, "node %s, property device_type: \"%s\", must be \"memory\"", node->name, device);
-	if (fdt_property(node, IGVM_DT_IGVM_TYPE, &type) && !need_u32(r, node, IGVM_DT_IGVM_TYPE, &m.igvm_type))
+	if (dtb_property(node, IGVM_DT_IGVM_TYPE, &type) && !need_u32(r, node, IGVM_DT_IGVM_TYPE, &m.igvm_type))
 		return false;
 	if (!need_u32(r, node, "numa-node-id", &m.numa_node) || !need_property(r, node, "reg", &reg))
 		return false;
 	if (!reg.len || reg.len % 16)
 		return bad(r, "node %s, property reg: %u bytes, must be pairs of 64-bit values", node->name, reg.len);
 	for (u32 i = 0; i < reg.len / 16; i++) {
-		if (!fdt_cell64(&reg, 2 * i, &m.base) || !fdt_cell64(&reg, 2 * i + 1, &m.size) || !add_memory(r, node, &m))
+		if (!dtb_cell64(&reg, 2 * i, &m.base) || !dtb_cell64(&reg, 2 * i + 1, &m.size) || !add_memory(r, node, &m))
 			return false;
 	}
 	return true;
 }
 
-static bool read_range(struct reader *r, const struct fdt_node *node, const struct fdt_property *ranges, u32 i,
+static bool read_range(struct reader *r, const struct dtb_node *node, const struct dtb_property *ranges, u32 i,
 		       struct host_range *ret)
 {
 	u64 child = 0, parent = 0, size = 0, end;
 
-	fdt_cell64(ranges, 3 * i, &child);
-	fdt_cell64(ranges, 3 * i + 1, &parent);
-	fdt_cell64(ranges, 3 * i + 2, &size);
+	dtb_cell64(ranges, 3 * i, &child);
+	dtb_cell64(ranges, 3 * i + 1, &parent);
+	dtb_cell64(ranges, 3 * i + 2, &size);
 	if (child != parent)
 		return bad(r, "node %s, property ranges: child 0x%lx is not parent 0x%lx", node->name, child, parent);
 	if (!size || (child | size) & (PAGE_SIZE - 1) || add_overflow(child, size, &end))
@@ -162,11 +162,11 @@ static bool read_range(struct reader *r, const struct fdt_node *node, const stru
 	return true;
 }
 
-static bool read_vmbus_ranges(struct reader *r, const struct fdt_node *node, struct host_vmbus *v)
+static bool read_vmbus_ranges(struct reader *r, const struct dtb_node *node, struct host_vmbus *v)
 {
-	struct fdt_property ranges;
+	struct dtb_property ranges;
 
-	if (!fdt_property(node, "ranges", &ranges))
+	if (!dtb_property(node, "ranges", &ranges))
 		return true;
 	if (ranges.len % 24 || ranges.len / 24 > HOST_MMIO_MAX)
 		return bad(r, "node %s, property ranges: %u bytes, must be at most %u triples of 64-bit values", node->name,
@@ -186,7 +186,7 @@ static bool read_vmbus_ranges(struct reader *r, const struct fdt_node *node, str
 	return true;
 }
 
-static bool read_vmbus(struct reader *r, const struct fdt_node *node)
+static bool read_vmbus(struct reader *r, const struct dtb_node *node)
 {
 	struct host_vmbus v = { .present = true }, *into;
 	u32 vtl;
@@ -205,48 +205,48 @@ static bool read_vmbus(struct reader *r, const struct fdt_node *node)
 	return true;
 }
 
-static bool read_simple_bus(struct reader *r, const struct fdt_node *bus)
+static bool read_simple_bus(struct reader *r, const struct dtb_node *bus)
 {
-	struct fdt_property ranges;
-	struct fdt_node child;
+	struct dtb_property ranges;
+	struct dtb_node child;
 
 	if (!need_property(r, bus, "ranges", &ranges))
 		return false;
 	/* a bus that translates addresses is not the one that vmbus may sit on */
 	if (ranges.len)
 		return true;
-	for (bool more = fdt_first_child(bus, &child); more; more = fdt_next_sibling(&child))
+	for (bool more = dtb_first_child(bus, &child); more; more = dtb_next_sibling(&child))
 		if (is_compatible(&child, "microsoft,vmbus") && !read_vmbus(r, &child))
 			return false;
 	return true;
 }
 
-static bool read_pio_bus(struct reader *r, const struct fdt_node *bus)
+static bool read_pio_bus(struct reader *r, const struct dtb_node *bus)
 {
-	struct fdt_property reg, speed;
-	struct fdt_node child;
+	struct dtb_property reg, speed;
+	struct dtb_node child;
 	u64 port;
 
-	for (bool more = fdt_first_child(bus, &child); more; more = fdt_next_sibling(&child)) {
+	for (bool more = dtb_first_child(bus, &child); more; more = dtb_next_sibling(&child)) {
 		if (!is_compatible(&child, "ns16550"))
 			continue;
 		if (!need_property(r, &child, "reg", &reg) || !need_property(r, &child, "current-speed", &speed))
 			return false;
-		if (reg.len < 16 || !fdt_cell64(&reg, 0, &port))
+		if (reg.len < 16 || !dtb_cell64(&reg, 0, &port))
 			return bad(r, "node %s, property reg: %u bytes, must be two 64-bit values", child.name, reg.len);
 		r->tree->com3 |= port == COM3_PORT;
 	}
 	return true;
 }
 
-static bool read_chosen(struct reader *r, const struct fdt_node *node)
+static bool read_chosen(struct reader *r, const struct dtb_node *node)
 {
-	struct fdt_property p;
+	struct dtb_property p;
 	const char *text;
 
-	if (!fdt_property(node, "bootargs", &p))
+	if (!dtb_property(node, "bootargs", &p))
 		return true;
-	text = fdt_string(&p);
+	text = dtb_string(&p);
 	if (!text)
 		return bad(r, "node chosen, property bootargs: not a NUL-terminated string");
 	if (p.len > HOST_BOOTARGS_MAX)
@@ -255,23 +255,23 @@ static bool read_chosen(struct reader *r, const struct fdt_node *node)
 	return true;
 }
 
-static bool read_openhcl(struct reader *r, const struct fdt_node *node)
+static bool read_openhcl(struct reader *r, const struct dtb_node *node)
 {
 	struct host_tree *t = r->tree;
-	struct fdt_property p;
-	struct fdt_node entropy;
+	struct dtb_property p;
+	struct dtb_node entropy;
 	const char *mode;
 
 	if (!need_string(r, node, "memory-allocation-mode", &mode))
 		return false;
-	if (!fdt_name_is(mode, "host"))
+	if (!dtb_name_is(mode, "host"))
 		return bad(r, "node openhcl, property memory-allocation-mode: \"%s\"; this image needs \"host\"", mode);
-	if (fdt_property(node, "vtl0-alias-map", &p)) {
-		if (p.len != 8 || !fdt_cell64(&p, 0, &t->alias_map))
+	if (dtb_property(node, "vtl0-alias-map", &p)) {
+		if (p.len != 8 || !dtb_cell64(&p, 0, &t->alias_map))
 			return bad(r, "node openhcl, property vtl0-alias-map: %u bytes, must be 8", p.len);
 		t->has_alias_map = true;
 	}
-	if (!fdt_child(node, "entropy", &entropy))
+	if (!dtb_child(node, "entropy", &entropy))
 		return true;
 	if (!need_property(r, &entropy, "reg", &p))
 		return false;
@@ -310,23 +310,23 @@ static bool check_whole(struct reader *r)
 	return check_mmio(r, &t->vmbus_vtl0, "VTL0") && check_mmio(r, &t->vmbus_vtl2, "VTL2");
 }
 
-static bool read_child(struct reader *r, const struct fdt_node *node)
+static bool read_child(struct reader *r, const struct dtb_node *node)
 {
-	if (fdt_name_begins(node->name, "memory@"))
+	if (dtb_name_begins(node->name, "memory@"))
 		return read_memory(r, node);
 	if (is_compatible(node, "simple-bus"))
 		return read_simple_bus(r, node);
-	if (fdt_name_is(node->name, "chosen"))
+	if (dtb_name_is(node->name, "chosen"))
 		return read_chosen(r, node);
 	return true;
 }
 
 /* the console first: it is where the other errors are to be read */
-static bool read_pio_buses(struct reader *r, const struct fdt_node *root)
+static bool read_pio_buses(struct reader *r, const struct dtb_node *root)
 {
-	struct fdt_node node;
+	struct dtb_node node;
 
-	for (bool more = fdt_first_child(root, &node); more; more = fdt_next_sibling(&node))
+	for (bool more = dtb_first_child(root, &node); more; more = dtb_next_sibling(&node))
 		if (is_compatible(&node, "x86-pio-bus") && !read_pio_bus(r, &node))
 			return false;
 	return true;
@@ -335,24 +335,24 @@ static bool read_pio_buses(struct reader *r, const struct fdt_node *root)
 bool host_tree_read(const void *data, size_t len, struct host_tree *ret, char *err)
 {
 	struct reader r = { .tree = ret, .err = err };
-	const char *wrong = fdt_open(data, len, &r.fdt);
-	struct fdt_node root, node, cpus, openhcl;
+	const char *wrong = dtb_open(data, len, &r.fdt);
+	struct dtb_node root, node, cpus, openhcl;
 
 	if (wrong)
 		return bad(&r, "%s", wrong);
 	__builtin_memset(ret, 0, sizeof(*ret));
 	ret->boot_apic_id = r.fdt.boot_cpuid_phys;
-	root = fdt_root(&r.fdt);
+	root = dtb_root(&r.fdt);
 	if (!read_pio_buses(&r, &root) || !need_value(&r, &root, "#address-cells", 2) ||
 	    !need_value(&r, &root, "#size-cells", 2))
 		return false;
-	if (!fdt_child(&root, "cpus", &cpus))
+	if (!dtb_child(&root, "cpus", &cpus))
 		return bad(&r, "there is no node cpus");
-	if (!fdt_child(&root, "openhcl", &openhcl))
+	if (!dtb_child(&root, "openhcl", &openhcl))
 		return bad(&r, "there is no node openhcl");
 	if (!read_cpus(&r, &cpus) || !read_openhcl(&r, &openhcl))
 		return false;
-	for (bool more = fdt_first_child(&root, &node); more; more = fdt_next_sibling(&node))
+	for (bool more = dtb_first_child(&root, &node); more; more = dtb_next_sibling(&node))
 		if (!read_child(&r, &node))
 			return false;
 	if (!ret->memory_count)

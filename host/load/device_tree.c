@@ -1,44 +1,44 @@
 #include "host/load/device_tree.h"
 
-#include "lib/fdt/fdt.h"
+#include "lib/dtb/dtb.h"
 
 #define COM3_PORT 0x3E8u
 #define COM3_IRQ 4u
 
-static void put_cells(struct fdt_writer *w, u32 address, u32 size)
+static void put_cells(struct dtb_writer *w, u32 address, u32 size)
 {
-	fdt_u32(w, "#address-cells", address);
-	fdt_u32(w, "#size-cells", size);
+	dtb_u32(w, "#address-cells", address);
+	dtb_u32(w, "#size-cells", size);
 }
 
-static void put_cpus(struct fdt_writer *w, const struct load_request *q)
+static void put_cpus(struct dtb_writer *w, const struct load_request *q)
 {
-	fdt_node(w, "cpus");
+	dtb_node(w, "cpus");
 	put_cells(w, 1, 0);
 	for (u32 i = 0; i < q->cpu_count; i++) {
-		fdt_node_at(w, "cpu", i + 1);
-		fdt_text(w, "device_type", "cpu");
-		fdt_u32(w, "reg", q->cpus[i].apic_id);
-		fdt_u32(w, "numa-node-id", q->cpus[i].numa_node);
-		fdt_text(w, "status", "okay");
-		fdt_end_node(w);
+		dtb_node_at(w, "cpu", i + 1);
+		dtb_text(w, "device_type", "cpu");
+		dtb_u32(w, "reg", q->cpus[i].apic_id);
+		dtb_u32(w, "numa-node-id", q->cpus[i].numa_node);
+		dtb_text(w, "status", "okay");
+		dtb_end_node(w);
 	}
-	fdt_end_node(w);
+	dtb_end_node(w);
 }
 
-static void put_memory(struct fdt_writer *w, const struct load_range *m)
+static void put_memory(struct dtb_writer *w, const struct load_range *m)
 {
 	u64 reg[2] = { m->base, m->size };
 
-	fdt_node_at(w, "memory", m->base);
-	fdt_text(w, "device_type", "memory");
-	fdt_u64s(w, "reg", reg, 2);
-	fdt_u32(w, IGVM_DT_IGVM_TYPE, m->type);
-	fdt_u32(w, "numa-node-id", 0);
-	fdt_end_node(w);
+	dtb_node_at(w, "memory", m->base);
+	dtb_text(w, "device_type", "memory");
+	dtb_u64s(w, "reg", reg, 2);
+	dtb_u32(w, IGVM_DT_IGVM_TYPE, m->type);
+	dtb_u32(w, "numa-node-id", 0);
+	dtb_end_node(w);
 }
 
-static void put_vmbus(struct fdt_writer *w, const char *name, const struct load_range *mmio, u32 vtl, u32 connection_id)
+static void put_vmbus(struct dtb_writer *w, const char *name, const struct load_range *mmio, u32 vtl, u32 connection_id)
 {
 	u64 ranges[6];
 	u32 n = 0;
@@ -51,71 +51,71 @@ static void put_vmbus(struct fdt_writer *w, const char *name, const struct load_
 		ranges[n++] = mmio[i].size;
 	}
 	if (n)
-		fdt_node_at(w, name, ranges[0]);
+		dtb_node_at(w, name, ranges[0]);
 	else
-		fdt_node(w, name);
+		dtb_node(w, name);
 	put_cells(w, 2, 2);
-	fdt_text(w, "compatible", "microsoft,vmbus");
-	fdt_u64s(w, "ranges", ranges, n);
-	fdt_u32(w, IGVM_DT_VTL, vtl);
-	fdt_u32(w, "microsoft,message-connection-id", connection_id);
-	fdt_end_node(w);
+	dtb_text(w, "compatible", "microsoft,vmbus");
+	dtb_u64s(w, "ranges", ranges, n);
+	dtb_u32(w, IGVM_DT_VTL, vtl);
+	dtb_u32(w, "microsoft,message-connection-id", connection_id);
+	dtb_end_node(w);
 }
 
-static void put_com3(struct fdt_writer *w)
+static void put_com3(struct dtb_writer *w)
 {
 	u64 reg[2] = { COM3_PORT, 8 };
 
-	fdt_node(w, "pio-bus");
-	fdt_text(w, "compatible", "x86-pio-bus");
+	dtb_node(w, "pio-bus");
+	dtb_text(w, "compatible", "x86-pio-bus");
 	put_cells(w, 1, 1);
-	fdt_empty(w, "ranges");
-	fdt_node_at(w, "serial", COM3_PORT);
-	fdt_text(w, "compatible", "ns16550");
-	fdt_u32(w, "clock-frequency", 0);
-	fdt_u32(w, "current-speed", 115200);
-	fdt_u64s(w, "reg", reg, 2);
-	fdt_u64(w, "interrupts", COM3_IRQ);
-	fdt_end_node(w);
-	fdt_end_node(w);
+	dtb_empty(w, "ranges");
+	dtb_node_at(w, "serial", COM3_PORT);
+	dtb_text(w, "compatible", "ns16550");
+	dtb_u32(w, "clock-frequency", 0);
+	dtb_u32(w, "current-speed", 115200);
+	dtb_u64s(w, "reg", reg, 2);
+	dtb_u64(w, "interrupts", COM3_IRQ);
+	dtb_end_node(w);
+	dtb_end_node(w);
 }
 
-static void put_openhcl(struct fdt_writer *w, const struct load_request *q)
+static void put_openhcl(struct dtb_writer *w, const struct load_request *q)
 {
-	fdt_node(w, "openhcl");
-	fdt_text(w, "memory-allocation-mode", "host");
+	dtb_node(w, "openhcl");
+	dtb_text(w, "memory-allocation-mode", "host");
 	if (q->entropy_len) {
-		fdt_node(w, "entropy");
-		fdt_bytes(w, "reg", q->entropy, q->entropy_len);
-		fdt_end_node(w);
+		dtb_node(w, "entropy");
+		dtb_bytes(w, "reg", q->entropy, q->entropy_len);
+		dtb_end_node(w);
 	}
-	fdt_end_node(w);
+	dtb_end_node(w);
 }
 
 u32 device_tree_build(const struct load_request *q, void *buffer, u32 size)
 {
-	struct fdt_writer w;
+	struct dtb_writer w;
 
-	fdt_begin(&w, buffer, size);
-	fdt_node(&w, "");
+	dtb_begin(&w, buffer, size);
+	dtb_node(&w, "");
 	put_cells(&w, 2, 2);
-	fdt_text(&w, "model", "microsoft,hyperv");
+	dtb_text(&w, "model", "microsoft,hyperv");
 	put_cpus(&w, q);
 	for (u32 i = 0; i < q->ram_count; i++)
 		put_memory(&w, &q->ram[i]);
-	fdt_node(&w, "bus");
-	fdt_text(&w, "compatible", "simple-bus");
+	dtb_node(&w, "bus");
+	dtb_text(&w, "compatible", "simple-bus");
 	put_cells(&w, 2, 2);
-	fdt_empty(&w, "ranges");
+	dtb_empty(&w, "ranges");
 	put_vmbus(&w, "vmbus-vtl0", q->vtl0_mmio, 0, q->vtl0_connection_id);
 	put_vmbus(&w, "vmbus-vtl2", q->vtl2_mmio, 2, q->vtl2_connection_id);
-	fdt_end_node(&w);
+	dtb_end_node(&w);
 	if (q->com3)
 		put_com3(&w);
-	fdt_node(&w, "chosen");
-	fdt_text(&w, "bootargs", q->bootargs ? q->bootargs : "");
-	fdt_end_node(&w);
+	dtb_node(&w, "chosen");
+	dtb_text(&w, "bootargs", q->bootargs ? q->bootargs : "");
+	dtb_end_node(&w);
 	put_openhcl(&w, q);
-	fdt_end_node(&w);
-	return fdt_finish(&w, q->cpu_count ? q->cpus[0].apic_id : 0);
+	dtb_end_node(&w);
+	return dtb_finish(&w, q->cpu_count ? q->cpus[0].apic_id : 0);
 }

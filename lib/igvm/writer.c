@@ -134,8 +134,10 @@ int igvm_writer_finish(struct igvm_writer *w, u8 **ret, size_t *ret_len)
 	crc = crc32_update(0, &fixed, sizeof(fixed));
 	fixed.checksum = crc32_update(crc, w->headers.bytes, w->headers.len);
 	memcpy(out, &fixed, sizeof(fixed));
-	memcpy(out + sizeof(fixed), w->headers.bytes, w->headers.len);
-	memcpy(out + sizeof(fixed) + w->headers.len, w->data.bytes, w->data.len);
+	if (w->headers.len)
+		memcpy(out + sizeof(fixed), w->headers.bytes, w->headers.len);
+	if (w->data.len)
+		memcpy(out + sizeof(fixed) + w->headers.len, w->data.bytes, w->data.len);
 	*ret = out;
 	*ret_len = total;
 	return 0;

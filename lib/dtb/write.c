@@ -1,5 +1,5 @@
-#include "lib/fdt/fdt.h"
-#include "lib/fdt/format.h"
+#include "lib/dtb/dtb.h"
+#include "lib/dtb/format.h"
 
 static u32 text_len(const char *text)
 {
@@ -11,7 +11,7 @@ static u32 text_len(const char *text)
 }
 
 /* len bytes more at the end, zeroed; NULL when they do not fit */
-static u8 *grow(struct fdt_writer *w, u32 len)
+static u8 *grow(struct dtb_writer *w, u32 len)
 {
 	u8 *at = w->buffer + w->used;
 
@@ -25,21 +25,21 @@ static u8 *grow(struct fdt_writer *w, u32 len)
 	return at;
 }
 
-static void put32(struct fdt_writer *w, u32 value)
+static void put32(struct dtb_writer *w, u32 value)
 {
 	u8 *at = grow(w, 4);
 
 	if (at)
-		fdt_store32(at, value);
+		dtb_store32(at, value);
 }
 
-static void put64(struct fdt_writer *w, u64 value)
+static void put64(struct dtb_writer *w, u64 value)
 {
 	put32(w, (u32)(value >> 32));
 	put32(w, (u32)value);
 }
 
-static void put_bytes(struct fdt_writer *w, const void *data, u32 len)
+static void put_bytes(struct dtb_writer *w, const void *data, u32 len)
 {
 	u8 *at = grow(w, ALIGN_UP(len, 4));
 
@@ -47,17 +47,17 @@ static void put_bytes(struct fdt_writer *w, const void *data, u32 len)
 		at[i] = ((const u8 *)data)[i];
 }
 
-void fdt_begin(struct fdt_writer *w, void *buffer, u32 size)
+void dtb_begin(struct dtb_writer *w, void *buffer, u32 size)
 {
 	w->buffer = buffer;
 	w->size = size;
 	w->used = w->depth = w->strings_len = w->structure = 0;
 	w->reserving = true;
 	w->failed = false;
-	grow(w, sizeof(struct fdt_header));
+	grow(w, sizeof(struct dtb_header));
 }
 
-void fdt_reserve(struct fdt_writer *w, u64 address, u64 size)
+void dtb_reserve(struct dtb_writer *w, u64 address, u64 size)
 {
 	if (!w->reserving)
 		w->failed = true;
@@ -65,7 +65,7 @@ void fdt_reserve(struct fdt_writer *w, u64 address, u64 size)
 	put64(w, size);
 }
 
-void fdt_node(struct fdt_writer *w, const char *name)
+void dtb_node(struct dtb_writer *w, const char *name)
 {
 	if (w->reserving) {
 		put64(w, 0);
@@ -74,11 +74,11 @@ void fdt_node(struct fdt_writer *w, const char *name)
 		w->structure = w->used;
 	}
 	w->depth++;
-	put32(w, FDT_BEGIN_NODE);
+	put32(w, DTB_BEGIN_NODE);
 	put_bytes(w, name, text_len(name) + 1);
 }
 
-void fdt_node_at(struct fdt_writer *w, const char *name, u64 unit)
+void dtb_node_at(struct dtb_writer *w, const char *name, u64 unit)
 {
 	char full[64];
 	u32 n = 0;
@@ -97,27 +97,27 @@ void fdt_node_at(struct fdt_writer *w, const char *name, u64 unit)
 		full[n++] = (char)(digit < 10 ? '0' + digit : 'a' + digit - 10);
 	}
 	full[n] = 0;
-	fdt_node(w, full);
+	dtb_node(w, full);
 }
 
-void fdt_end_node(struct fdt_writer *w)
+void dtb_end_node(struct dtb_writer *w)
 {
 	if (!w->depth--)
 		w->failed = true;
-	put32(w, FDT_END_NODE);
+	put32(w, DTB_END_NODE);
 }
 
 /* offset of name in the strings, added if it is new */
-static u32 string_offset(struct fdt_writer *w, const char *name)
+static u32 string_offset(struct dtb_writer *w, const char *name)
 {
 	u32 len = text_len(name) + 1, at = 0;
 
 	while (at < w->strings_len) {
-		if (fdt_name_is(w->strings + at, name))
+		if (dtb_name_is(w->strings + at, name))
 			return at;
 		at += text_len(w->strings + at) + 1;
 	}
-	if (len > FDT_STRINGS_MAX - at) {
+	if (len > DTB_STRINGS_MAX - at) {
 		w->failed = true;
 		return 0;
 	}
@@ -127,67 +127,67 @@ static u32 string_offset(struct fdt_writer *w, const char *name)
 	return at;
 }
 
-static void put_property(struct fdt_writer *w, const char *name, u32 len)
+static void put_property(struct dtb_writer *w, const char *name, u32 len)
 {
-	put32(w, FDT_PROP);
+	put32(w, DTB_PROP);
 	put32(w, len);
 	put32(w, string_offset(w, name));
 }
 
-void fdt_bytes(struct fdt_writer *w, const char *name, const void *data, u32 len)
+void dtb_bytes(struct dtb_writer *w, const char *name, const void *data, u32 len)
 {
 	put_property(w, name, len);
 	put_bytes(w, data, len);
 }
 
-void fdt_empty(struct fdt_writer *w, const char *name)
+void dtb_empty(struct dtb_writer *w, const char *name)
 {
 	put_property(w, name, 0);
 }
 
-void fdt_text(struct fdt_writer *w, const char *name, const char *text)
+void dtb_text(struct dtb_writer *w, const char *name, const char *text)
 {
-	fdt_bytes(w, name, text, text_len(text) + 1);
+	dtb_bytes(w, name, text, text_len(text) + 1);
 }
 
-void fdt_u32(struct fdt_writer *w, const char *name, u32 value)
+void dtb_u32(struct dtb_writer *w, const char *name, u32 value)
 {
 	put_property(w, name, 4);
 	put32(w, value);
 }
 
-void fdt_u64(struct fdt_writer *w, const char *name, u64 value)
+void dtb_u64(struct dtb_writer *w, const char *name, u64 value)
 {
-	fdt_u64s(w, name, &value, 1);
+	dtb_u64s(w, name, &value, 1);
 }
 
-void fdt_u64s(struct fdt_writer *w, const char *name, const u64 *values, u32 count)
+void dtb_u64s(struct dtb_writer *w, const char *name, const u64 *values, u32 count)
 {
 	put_property(w, name, count * 8);
 	for (u32 i = 0; i < count; i++)
 		put64(w, values[i]);
 }
 
-u32 fdt_finish(struct fdt_writer *w, u32 boot_cpuid_phys)
+u32 dtb_finish(struct dtb_writer *w, u32 boot_cpuid_phys)
 {
 	u32 strings, fields[10];
 
-	put32(w, FDT_END);
+	put32(w, DTB_END);
 	strings = w->used;
 	put_bytes(w, w->strings, w->strings_len);
 	if (w->failed || w->depth || w->reserving)
 		return 0;
-	fields[0] = FDT_MAGIC;
+	fields[0] = DTB_MAGIC;
 	fields[1] = w->used;
 	fields[2] = w->structure;
 	fields[3] = strings;
-	fields[4] = sizeof(struct fdt_header);
-	fields[5] = FDT_VERSION;
-	fields[6] = FDT_COMPATIBLE_VERSION;
+	fields[4] = sizeof(struct dtb_header);
+	fields[5] = DTB_VERSION;
+	fields[6] = DTB_COMPATIBLE_VERSION;
 	fields[7] = boot_cpuid_phys;
 	fields[8] = w->strings_len;
 	fields[9] = strings - w->structure;
 	for (u32 i = 0; i < ARRAY_SIZE(fields); i++)
-		fdt_store32(w->buffer + 4 * i, fields[i]);
+		dtb_store32(w->buffer + 4 * i, fields[i]);
 	return w->used;
 }
