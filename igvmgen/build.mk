@@ -3,4 +3,4 @@ PROG := igvmgen
 PROG_igvmgen := main.c show.c
 PROGFLAVOUR_igvmgen := native
 SRCS := build.c layout.c vtl0.c page_table.c elf.c
-FLAVOURS := native host
+FLAVOURS := native host fuzz

@@ -144,9 +144,13 @@ def check_header(data, header, data_start):
 def check_file(headers):
     platforms = [h for h in headers if h["type"] == "SUPPORTED_PLATFORM"]
     need(platforms, "no supported platform")
+    # headers of other platforms describe other machines; look at VSM_ISOLATION if the file has it
+    mask = next((p["mask"] for p in platforms if p["platform_type"] == 1), platforms[0]["mask"])
     areas, done, pages = {}, set(), {}
     for h in headers:
         kind = h["type"]
+        if not h.get("mask", mask) & mask:
+            continue
         if kind == "PARAMETER_AREA":
             need(h["area"] not in areas, f"parameter area {h['area']} twice")
             areas[h["area"]] = h["number_of_bytes"]
