@@ -33,14 +33,15 @@ LDFLAGS_target := -static -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,nosepara
 CC_native := gcc
 CFLAGS_native := $(COMMON) -O2 -D_GNU_SOURCE -isystem $(O)/deps/uapi
 LDFLAGS_native :=
+CLANG_WARN := -Wno-gnu-variable-sized-type-not-at-end
 CC_host := clang
-CFLAGS_host := $(COMMON) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_host := $(COMMON) $(CLANG_WARN) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS_host := -fsanitize=address,undefined
 CC_tsan := clang
-CFLAGS_tsan := $(COMMON) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=thread
+CFLAGS_tsan := $(COMMON) $(CLANG_WARN) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=thread
 LDFLAGS_tsan := -fsanitize=thread
 CC_fuzz := clang
-CFLAGS_fuzz := $(COMMON) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+CFLAGS_fuzz := $(COMMON) $(CLANG_WARN) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 CC_bare := gcc
 CFLAGS_bare := $(COMMON) -Os -ffreestanding -fno-builtin -mgeneral-regs-only -mno-red-zone -fno-stack-protector \
