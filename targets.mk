@@ -13,3 +13,5 @@ clean:  ## remove what was built (the cache stays)
 	rm -rf $(O)
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+check-igvm: $(O)/native/bin/igvmgen  ## igvmgen against an independent reader and hand-made files
+	@tests/igvm/check.sh $<

@@ -5,9 +5,9 @@
 #include "spec/bootparam.h"
 
 /*
- * noxsave: VTL2's XSAVE state is shared with VTL0, and the kernel panics if it may use it. A paravisor that dies must end
- * at once (panic), by triple fault (reboot), the only reset VTL2 has. The host's TSC needs no watchdog: there is no other
- * clock to compare it with.
+ * noxsave: VTL2's XSAVE state is shared with VTL0, and the kernel panics if it may use it. A paravisor
+ * that dies must end at once (panic), by triple fault (reboot), the only reset VTL2 has. The host's TSC
+ * needs no watchdog: there is no other clock to compare it with.
  */
 static const char always[] = "noxsave panic=-1 reboot=t tsc=reliable";
 

@@ -1,6 +1,6 @@
 /*
- * The device tree that the host hands to VTL2, checked and copied out. Source of the format: openhcl-facts B2
- * (microsoft/openvmm, openhcl/host_fdt_parser). Pure: no machine access, no allocation.
+ * The device tree that the host hands to VTL2, checked and copied out. Source of the format:
+ * openhcl-facts B2 (microsoft/openvmm, openhcl/host_fdt_parser). Pure: no machine access, no allocation.
  */
 #pragma once
 
@@ -52,7 +52,8 @@ struct host_tree {
 };
 
 /*
- * Checks the tree in data and fills *ret. False: err (HOST_ERROR_MAX bytes) says which node and property is wrong, and
- * *ret is half filled. ret->com3 is set as soon as it is known, so that an error can be printed there.
+ * Checks the tree in data and fills *ret. False: err (HOST_ERROR_MAX bytes) says which node and property
+ * is wrong, and *ret is half filled. ret->com3 is set as soon as it is known, so that an error can be
+ * printed there.
  */
 bool host_tree_read(const void *data, size_t len, struct host_tree *ret, char *err) __must_check;

@@ -90,6 +90,7 @@ static void put_range(struct dtb_writer *w, const struct plan_range *r)
 static void put_openhcl(struct dtb_writer *w, const struct host_tree *tree, const struct plan *plan)
 {
 	dtb_node(w, "openhcl");
+	put_cells(w, 2, 2);
 	dtb_text(w, "isolation-type", "none");
 	dtb_text(w, "memory-allocation-mode", "host");
 	if (tree->has_alias_map)

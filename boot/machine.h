@@ -7,7 +7,10 @@
 void machine_detect(void);
 /* partition reference time in 100 ns; false when the hypervisor offers none */
 bool machine_reference_time(u64 *ret);
-/* tell the hypervisor that VTL2 has given up: text lies at its physical address. Returns when it does not listen. */
+/*
+ * tell the hypervisor that VTL2 has given up: text lies at its physical address. Returns when it does not
+ * listen.
+ */
 void machine_report_crash(u64 code, u64 rip, const char *text, u32 len);
 _Noreturn void machine_stop(void);
 

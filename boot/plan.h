@@ -26,6 +26,9 @@ struct plan {
 
 /* checks what igvmgen wrote: magic, version, every range inside the image; false with a line in err */
 bool plan_check_params(const struct shim_params *p, char *err) __must_check;
-/* false with a line in err (HOST_ERROR_MAX bytes) when the image does not lie in VTL2's memory or there is too much of it */
+/*
+ * false with a line in err (HOST_ERROR_MAX bytes) when the image does not lie in VTL2's memory or there
+ * is too much of it
+ */
 bool plan_make(const struct host_tree *tree, const struct shim_params *p, u64 base, struct plan *ret, char *err)
 	__must_check;

@@ -1,4 +1,7 @@
-/* Text into a fixed buffer, without a C library: what does not fit is cut off, the result always ends in NUL. */
+/*
+ * Text into a fixed buffer, without a C library: what does not fit is cut off, the result always ends in
+ * NUL.
+ */
 #pragma once
 
 #include <stdarg.h>

@@ -63,7 +63,10 @@ static void put_init_headers(struct igvm_writer *w, const struct build_inputs *i
 	igvm_writer_header(w, IGVM_REQUIRED_MEMORY, &required, sizeof(required));
 }
 
-/* segments may share a page (one ends where the next starts), so an image is flattened before it is cut into pages */
+/*
+ * segments may share a page (one ends where the next starts), so an image is flattened before it is cut
+ * into pages
+ */
 static int put_elf(struct igvm_writer *w, const struct elf_image *elf, u64 gpa)
 {
 	u64 size = elf->high - elf->low;

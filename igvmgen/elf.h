@@ -18,5 +18,8 @@ struct elf_image {
 	u64 low, high; /* bounds of all segments */
 };
 
-/* what names the file in messages; borrows data. The segments do not overlap and the entry lies in one of them. */
+/*
+ * what names the file in messages; borrows data. The segments do not overlap and the entry lies in one of
+ * them.
+ */
 int elf_read(const char *what, const u8 *data, size_t len, struct elf_image *ret, char *err, size_t err_len) __must_check;

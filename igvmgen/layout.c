@@ -34,7 +34,10 @@ static int place_kernel(const struct build_inputs *in, struct layout *l, u64 *at
 
 	if (r)
 		return r;
-	/* startup_64 wants its displacement in units of 2 MiB (CONFIG_RELOCATABLE, no KASLR: no relocations to apply) */
+	/*
+	 * startup_64 wants its displacement in units of 2 MiB (CONFIG_RELOCATABLE, no KASLR: no
+	 * relocations to apply)
+	 */
 	if (!IS_ALIGNED(l->kernel.low, 2 * MiB)) {
 		snprintf(err, err_len, "kernel is linked at 0x%lx, not at a multiple of 2 MiB; is it a vmlinux?",
 			 l->kernel.low);

@@ -58,6 +58,9 @@ static u32 tables_for(u64 size, int shift)
 
 u32 page_table_reserve(u64 base, u64 size)
 {
-	/* the root, the tables as built, and as many again: a host keeps the old ones when it moves entries */
+	/*
+	 * the root, the tables as built, and as many again: a host keeps the old ones when it moves
+	 * entries
+	 */
 	return 1 + 2 * (tables_for(size, 30) + tables_for(size, 39));
 }

@@ -1,6 +1,6 @@
 /*
- * Hyper-V register names that a VP context may carry. Source: TLFS, "Virtual processor register names" (HV_X64_REGISTER_*);
- * the same numbers in Linux include/hyperv/hvgdk_mini.h.
+ * Hyper-V register names that a VP context may carry. Source: TLFS, "Virtual processor register names"
+ * (HV_X64_REGISTER_*); the same numbers in Linux include/hyperv/hvgdk_mini.h.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /*
- * The IGVM file format: facts only. Source: microsoft/igvm, igvm_defs/src/lib.rs (e6c3ff1c); names follow it without
- * the IGVM_VHS_ and IGVM_VHT_ prefixes. All fields little endian. A file is: fixed header, variable headers
- * {type, length, body, zero padding to 8}, data.
+ * The IGVM file format: facts only. Source: microsoft/igvm, igvm_defs/src/lib.rs (e6c3ff1c); names follow
+ * it without the IGVM_VHS_ and IGVM_VHT_ prefixes. All fields little endian. A file is: fixed header,
+ * variable headers {type, length, body, zero padding to 8}, data.
  */
 #pragma once
 
@@ -154,7 +154,10 @@ struct igvm_parameter_insert {
 };
 _Static_assert(sizeof(struct igvm_parameter_insert) == 16, "igvm_defs: IGVM_VHS_PARAMETER_INSERT");
 
-/* body of VP_COUNT, SRAT, MADT, MMIO_RANGES, MEMORY_MAP, COMMAND_LINE, SLIT, PPTT, DEVICE_TREE, ENVIRONMENT_INFO */
+/*
+ * body of VP_COUNT, SRAT, MADT, MMIO_RANGES, MEMORY_MAP, COMMAND_LINE, SLIT, PPTT, DEVICE_TREE,
+ * ENVIRONMENT_INFO
+ */
 struct igvm_parameter {
 	u32 parameter_area_index;
 	u32 byte_offset;

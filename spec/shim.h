@@ -1,7 +1,8 @@
 /*
- * Between igvmgen and boot/: one page at which RSI points when the shim is entered. No host reads it; only these two
- * programs, built together, do. Offsets count from the base of VTL2's region, which is where the shim's image starts
- * (it is linked at 0); RSI itself is such an offset too, because hosts relocate RIP and GDTR but no other register.
+ * Between igvmgen and boot/: one page at which RSI points when the shim is entered. No host reads it;
+ * only these two programs, built together, do. Offsets count from the base of VTL2's region, which is
+ * where the shim's image starts (it is linked at 0); RSI itself is such an offset too, because hosts
+ * relocate RIP and GDTR but no other register.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /*
- * Puts an IGVM file into a partition's memory, as a host does that runs images for VSM_ISOLATION without isolation. Pure
- * functions over the caller's view of memory; the caller sets the registers. Facts: microsoft/igvm igvm_defs, and
- * microsoft/openvmm vm_loaders/igvm.rs for what the image of OpenHCL expects.
+ * Puts an IGVM file into a partition's memory, as a host does that runs images for VSM_ISOLATION without
+ * isolation. Pure functions over the caller's view of memory; the caller sets the registers. Facts:
+ * microsoft/igvm igvm_defs, and microsoft/openvmm vm_loaders/igvm.rs for what the image of OpenHCL
+ * expects.
  */
 #pragma once
 
@@ -45,12 +46,16 @@ struct load_register {
 };
 
 /*
- * Loads the file: page data (VTL2's region moved to request->vtl2.base, its page tables rebuilt), parameter areas, and the
- * boot processor's registers into ret_regs (room for max). Tables that the request has no data for (MADT, SRAT, SLIT,
- * PPTT) stay zero. 0, or -errno with one line in err; memory is half written then.
+ * Loads the file: page data (VTL2's region moved to request->vtl2.base, its page tables rebuilt),
+ * parameter areas, and the boot processor's registers into ret_regs (room for max). Tables that the
+ * request has no data for (MADT, SRAT, SLIT, PPTT) stay zero. 0, or -errno with one line in err; memory
+ * is half written then.
  */
 int igvm_load(const struct igvm_file *file, const struct load_request *request, struct load_register *ret_regs, u32 max,
 	      u32 *ret_count, char *err, size_t err_len) __must_check;
 
-/* what VTL2 needs, for choosing request->vtl2: bytes, and how the base must be aligned. -EINVAL with a line in err. */
+/*
+ * what VTL2 needs, for choosing request->vtl2: bytes, and how the base must be aligned. -EINVAL with a
+ * line in err.
+ */
 int igvm_vtl2_needs(const struct igvm_file *file, u64 *ret_size, u64 *ret_align, char *err, size_t err_len) __must_check;

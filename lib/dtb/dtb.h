@@ -1,6 +1,7 @@
 /*
- * Flattened device trees, version 17. Source: Devicetree Specification 0.4, chapter 5. Freestanding, no allocation, no
- * recursion. The reader checks the whole tree in dtb_open(); afterwards walking it cannot fail.
+ * Flattened device trees, version 17. Source: Devicetree Specification 0.4, chapter 5. Freestanding, no
+ * allocation, no recursion. The reader checks the whole tree in dtb_open(); afterwards walking it cannot
+ * fail.
  */
 #pragma once
 
@@ -29,9 +30,9 @@ struct dtb_property {
 };
 
 /*
- * Checks the blob: header, token stream, nesting up to DTB_DEPTH_MAX, NUL-terminated names, properties before children.
- * len is the room the blob lies in; the tree may be shorter. NULL when it is sound, else a sentence saying what is not.
- * *ret borrows data.
+ * Checks the blob: header, token stream, nesting up to DTB_DEPTH_MAX, NUL-terminated names, properties
+ * before children. len is the room the blob lies in; the tree may be shorter. NULL when it is sound, else
+ * a sentence saying what is not. *ret borrows data.
  */
 const char *dtb_open(const void *data, size_t len, struct dtb *ret);
 struct dtb_node dtb_root(const struct dtb *fdt);

@@ -1,4 +1,7 @@
-/* Inside lib/dtb: the blob's layout. Big endian throughout. Source: Devicetree Specification 0.4, sections 5.2 to 5.4. */
+/*
+ * Inside lib/dtb: the blob's layout. Big endian throughout. Source: Devicetree Specification 0.4,
+ * sections 5.2 to 5.4.
+ */
 #pragma once
 
 #include "lib/core/types.h"

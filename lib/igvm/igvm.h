@@ -67,9 +67,9 @@ struct igvm_register {
 };
 
 /*
- * Checks the whole file: bounds, checksum, order of sections, every body, every reference into the data. 0, or -EINVAL
- * with one line in err that says what is wrong, at which header, and what to do. Unknown optional headers are counted
- * in skipped_count. *ret is valid only on 0.
+ * Checks the whole file: bounds, checksum, order of sections, every body, every reference into the data.
+ * 0, or -EINVAL with one line in err that says what is wrong, at which header, and what to do. Unknown
+ * optional headers are counted in skipped_count. *ret is valid only on 0.
  */
 int igvm_open(const u8 *data, size_t len, struct igvm_file *ret, char *err, size_t err_len) __must_check;
 
@@ -99,8 +99,8 @@ const char *igvm_register_name(u32 name);
 u32 igvm_body_length(u32 type);
 
 /*
- * Writer. Headers come out in the order given; the caller keeps to the order of sections. Same calls, same bytes.
- * Running out of memory is remembered and reported by igvm_writer_finish().
+ * Writer. Headers come out in the order given; the caller keeps to the order of sections. Same calls,
+ * same bytes. Running out of memory is remembered and reported by igvm_writer_finish().
  */
 struct igvm_buffer {
 	u8 *bytes;
@@ -122,5 +122,8 @@ void igvm_writer_page(struct igvm_writer *w, u64 gpa, u32 mask, u32 flags, const
 void igvm_writer_area(struct igvm_writer *w, u32 index, u64 size);
 /* adds a VP context for VSM_ISOLATION, VP 0 */
 void igvm_writer_vp(struct igvm_writer *w, u32 mask, const struct igvm_register *registers, u32 count);
-/* the file, malloc'd, into *ret. 0, -ENOMEM, or -EFBIG past 4 GiB; the writer may only be fini'd afterwards */
+/*
+ * the file, malloc'd, into *ret. 0, -ENOMEM, or -EFBIG past 4 GiB; the writer may only be fini'd
+ * afterwards
+ */
 int igvm_writer_finish(struct igvm_writer *w, u8 **ret, size_t *ret_len) __must_check;

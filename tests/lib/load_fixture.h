@@ -1,4 +1,7 @@
-/* A machine of a few ranges of malloc'd memory, an ELF made by hand, and an image built from it: for tests of loading. */
+/*
+ * A machine of a few ranges of malloc'd memory, an ELF made by hand, and an image built from it: for
+ * tests of loading.
+ */
 #pragma once
 
 #include <elf.h>
