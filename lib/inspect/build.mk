@@ -1,0 +1,3 @@
+SRCS := node.c wire.c print.c inspect.c
+DEPS := lib/core lib/log lib/rpc lib/task
+FLAVOURS := target native host fuzz

@@ -1,0 +1,3 @@
+SRCS := pb.c
+DEPS := lib/core
+FLAVOURS := target native host tsan fuzz

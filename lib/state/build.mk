@@ -1,0 +1,3 @@
+SRCS := state.c
+DEPS := lib/core
+FLAVOURS := target native host fuzz

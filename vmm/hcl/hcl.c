@@ -1,0 +1,233 @@
+#include "vmm/hcl/hcl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/log/log.h"
+
+LOG_DOMAIN("hcl");
+
+void hcl_destroy(struct hcl *hcl)
+{
+	if (hcl)
+		hcl->ops->destroy(hcl);
+}
+
+int hcl_vp_open(struct hcl *hcl, unsigned cpu, struct hcl_vp *vp)
+{
+	*vp = (struct hcl_vp){ .hcl = hcl, .cpu = cpu };
+	return hcl->ops->vp_open(hcl, vp);
+}
+
+int hcl_run(struct hcl_vp *vp)
+{
+	return vp->hcl->ops->run(vp);
+}
+
+int hcl_set_poll_file(struct hcl_vp *vp, int fd)
+{
+	return vp->hcl->ops->set_poll_file(vp, fd);
+}
+
+int hcl_get(struct hcl_vp *vp, u32 name, union hv_register_value *ret)
+{
+	vp->register_calls++;
+	return vp->hcl->ops->get(vp, name, ret);
+}
+
+/*
+ * A value set by hypercall is older than what a dirty register page holds: the hypervisor would write the page's value
+ * over it at the next entry (host-spike.md). So the bit goes, and the page takes the new value.
+ */
+static void forget_dirty(struct hcl_vp *vp, u32 name, u64 value)
+{
+	if (!vp->page)
+		return;
+	if (name == HV_X64_REGISTER_RIP) {
+		vp->page->rip = value;
+		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_IP;
+	} else if (name == HV_X64_REGISTER_RFLAGS) {
+		vp->page->rflags = value;
+		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_FLAGS;
+	} else if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_GS) {
+		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_SEGMENT;
+	} else if (name == HV_X64_REGISTER_RSP) {
+		vp->page->gpr[HV_RSP] = value;
+	}
+}
+
+int hcl_set(struct hcl_vp *vp, u32 name, const union hv_register_value *value)
+{
+	int r;
+
+	vp->register_calls++;
+	vp->shadow_valid = false;
+	r = vp->hcl->ops->set(vp, name, value);
+	if (!r)
+		forget_dirty(vp, name, value->u64[0]);
+	return r;
+}
+
+int hcl_get64(struct hcl_vp *vp, u32 name, u64 *ret)
+{
+	union hv_register_value value = { { 0, 0 } };
+	int r = hcl_get(vp, name, &value);
+
+	if (!r)
+		*ret = value.u64[0];
+	return r;
+}
+
+int hcl_set64(struct hcl_vp *vp, u32 name, u64 value)
+{
+	union hv_register_value v = { { value, 0 } };
+
+	return hcl_set(vp, name, &v);
+}
+
+int hcl_call(struct hcl *hcl, u32 code, const void *in, size_t in_len, u16 *ret_status)
+{
+	u64 result = 0;
+	int r = hcl->ops->call(hcl, code, in, in_len, NULL, 0, &result);
+
+	*ret_status = (u16)(result & HV_RESULT_STATUS);
+	return r ? r : *ret_status ? -EIO : 0;
+}
+
+int hcl_call_rep(struct hcl *hcl, u32 code, const void *head, size_t head_len, const void *elements, size_t size,
+		 u32 count, u16 *ret_status)
+{
+	u8 page[PAGE_SIZE];
+	u32 room = (u32)((sizeof(page) - head_len) / size), done = 0;
+
+	*ret_status = 0;
+	memcpy(page, head, head_len);
+	while (done < count) {
+		u32 batch = MIN(count - done, MIN(room, 0xfffu)), at = 0;
+
+		memcpy(page + head_len, (const u8 *)elements + (size_t)done * size, (size_t)batch * size);
+		while (at < batch) {
+			u64 control = code | FIELD_PREP(HV_HYPERCALL_REP_COUNT, batch) |
+				      FIELD_PREP(HV_HYPERCALL_REP_START, at), result = 0;
+			int r = hcl->ops->call(hcl, control, page, head_len + (size_t)batch * size, NULL, 0, &result);
+			u32 reps = (u32)FIELD_GET(HV_RESULT_REPS_DONE, result);
+
+			*ret_status = (u16)(result & HV_RESULT_STATUS);
+			if (r || *ret_status)
+				return r ? r : -EIO;
+			if (reps <= at || reps > batch) /* no progress, or more than asked: do not loop on it */
+				return -EPROTO;
+			at = reps;
+		}
+		done += batch;
+	}
+	return 0;
+}
+
+static bool page_usable(struct hcl_vp *vp)
+{
+	return vp->page && vp->page->valid && vp->page->version == HV_REGISTER_PAGE_VERSION;
+}
+
+void hcl_exit_begin(struct hcl_vp *vp)
+{
+	vp->shadow_valid = false;
+}
+
+/* the run page's slots are RAX RCX RDX RBX CR2 RBP RSI RDI R8.. (spec/mshv.h) */
+static u64 *slot(struct hcl_vp *vp, enum hv_gpr gpr)
+{
+	return &vp->run->context.rax + gpr;
+}
+
+u64 hcl_gpr(struct hcl_vp *vp, enum hv_gpr gpr)
+{
+	u64 value = 0;
+
+	if (gpr != HV_RSP)
+		return *slot(vp, gpr);
+	if (page_usable(vp))
+		return vp->page->gpr[HV_RSP];
+	if (hcl_get64(vp, HV_X64_REGISTER_RSP, &value))
+		log_at(LOG_WARN, "VP %u: RSP cannot be read", vp->cpu);
+	return value;
+}
+
+void hcl_set_gpr(struct hcl_vp *vp, enum hv_gpr gpr, u64 value)
+{
+	if (gpr != HV_RSP) {
+		*slot(vp, gpr) = value;
+	} else if (page_usable(vp)) {
+		/* the class covers all GPRs, and only RSP of them is the page's to say: keep the shared ones equal */
+		for (unsigned i = 0; i < HV_GPR_COUNT; i++)
+			vp->page->gpr[i] = i == HV_RSP ? value : *slot(vp, i);
+		vp->page->dirty |= (u32)HV_REGISTER_CLASS_GENERAL;
+	} else if (hcl_set64(vp, HV_X64_REGISTER_RSP, value)) {
+		log_at(LOG_WARN, "VP %u: RSP cannot be set", vp->cpu);
+	}
+}
+
+int hcl_set_rip(struct hcl_vp *vp, u64 rip)
+{
+	if (!page_usable(vp))
+		return hcl_set64(vp, HV_X64_REGISTER_RIP, rip);
+	vp->page->rip = rip;
+	vp->page->dirty |= (u32)HV_REGISTER_CLASS_IP;
+	return 0;
+}
+
+int hcl_set_rflags(struct hcl_vp *vp, u64 rflags)
+{
+	if (!page_usable(vp))
+		return hcl_set64(vp, HV_X64_REGISTER_RFLAGS, rflags);
+	vp->page->rflags = rflags;
+	vp->page->dirty |= (u32)HV_REGISTER_CLASS_FLAGS;
+	return 0;
+}
+
+static int fill_segment(struct hcl_vp *vp, u32 name, struct hv_segment *ret)
+{
+	union hv_register_value value;
+	int r = hcl_get(vp, name, &value);
+
+	if (!r)
+		*ret = value.segment;
+	return r;
+}
+
+const struct hv_register_page *hcl_state(struct hcl_vp *vp)
+{
+	struct hv_register_page *s = &vp->shadow, got = { 0 };
+	int r;
+
+	if (page_usable(vp))
+		return vp->page;
+	if (vp->shadow_valid)
+		return s;
+	static const struct { u32 name; size_t at; } words[] = {
+		{ HV_X64_REGISTER_RIP, offsetof(struct hv_register_page, rip) },
+		{ HV_X64_REGISTER_RFLAGS, offsetof(struct hv_register_page, rflags) },
+		{ HV_X64_REGISTER_CR0, offsetof(struct hv_register_page, cr0) },
+		{ HV_X64_REGISTER_CR3, offsetof(struct hv_register_page, cr3) },
+		{ HV_X64_REGISTER_CR4, offsetof(struct hv_register_page, cr4) },
+		{ HV_X64_REGISTER_EFER, offsetof(struct hv_register_page, efer) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		u64 value;
+
+		r = hcl_get64(vp, words[i].name, &value);
+		if (r)
+			return NULL;
+		memcpy((u8 *)&got + words[i].at, &value, sizeof(value));
+	}
+	struct hv_segment segments[6];
+
+	for (u32 i = 0; i < 6; i++)
+		if (fill_segment(vp, HV_X64_REGISTER_ES + i, &segments[i]))
+			return NULL;
+	memcpy((u8 *)&got + offsetof(struct hv_register_page, es), segments, sizeof(segments));
+	*s = got;
+	vp->shadow_valid = true;
+	return s;
+}
