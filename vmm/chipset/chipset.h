@@ -140,6 +140,7 @@ struct com {
 	/* with the device lock held; schedule, do not call back */
 	void (*tx_ready)(struct com *);
 	void (*rx_room)(struct com *);
+	struct task *pump; /* for whoever set them */
 };
 
 /* number 0: COM1 (0x3f8, line 4), 1: COM2 (0x2f8, line 3) */
