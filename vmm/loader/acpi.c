@@ -119,9 +119,9 @@ static u64 dsdt(struct build *b, const struct partition_layout *l)
 	size_t sb = aml_scope(a, "\\_SB_");
 
 	for (unsigned i = 0; i < l->vp_count; i++) {
-		char name[8];
+		char name[12];
 
-		snprintf(name, sizeof(name), "C%03X", i);
+		snprintf(name, sizeof(name), "C%03X", i & 0xfff);
 		size_t cpu = aml_device(a, name);
 
 		aml_name(a, "_HID");

@@ -82,6 +82,11 @@ static void destroy(struct uio_channel *c)
 	free(c);
 }
 
+static void closed_later(struct op *op, int ignored)
+{
+	destroy(container_of(op, struct uio_channel, poll));
+}
+
 static void polled(struct op *op, int result)
 {
 	struct uio_channel *c = container_of(op, struct uio_channel, poll);
@@ -99,9 +104,7 @@ static void polled(struct op *op, int result)
 	}
 	c->interrupts++;
 	drain(c);
-	if (c->closing) {
-		destroy(c);
-	} else if (!c->failed) {
+	if (!c->closing && !c->failed) {
 		c->polling = true;
 		op_poll(c->exec, &c->poll, c->fd, POLLIN);
 	}
@@ -200,11 +203,11 @@ void uio_close(struct uio_channel *c)
 	if (!c)
 		return;
 	c->closing = true;
+	/* not polling: a callback of ours may be on the stack, so the memory goes in a later turn */
 	if (c->polling)
 		op_cancel(c->exec, &c->poll);
-	else if (c->failed)
-		destroy(c);
-	/* else: we are inside receive() or writable(), and polled() ends it */
+	else
+		exec_post(c->exec, &c->poll, closed_later, 0);
 }
 
 void uio_inspect(void *object, struct inspect *in)
