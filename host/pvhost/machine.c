@@ -357,12 +357,10 @@ void machine_destroy(struct machine *m)
 	if (m->partition)
 		partition_stop(m->partition);
 	monitor_destroy(m->monitor);
-	if (m->vmbus)
-		vmbus_reset(m->vmbus);
+	vmbus_destroy(m->vmbus); /* closes every channel; devices do not touch it after that */
 	hvsock_destroy(m->hvsock);
 	for (u32 i = 0; i < 2; i++)
 		uart_destroy(m->uart[i]);
-	vmbus_destroy(m->vmbus);
 	get_destroy(m->get);
 	partition_destroy(m->partition);
 	loop_destroy(m->loop);

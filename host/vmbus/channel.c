@@ -417,6 +417,7 @@ void vmbus_reset(struct vmbus *bus)
 		bool rescinded = c->state == CHANNEL_RESCINDED;
 
 		close_channel(c);
+		rescinded |= c->state == CHANNEL_RESCINDED; /* closed() may have had enough of it */
 		c->state = CHANNEL_IDLE;
 		if (rescinded)
 			release_channel(c);

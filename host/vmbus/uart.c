@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -291,11 +292,14 @@ static int open_stdio(struct uart *u)
 		raw.c_oflag |= OPOST;
 		tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 	}
-	if (loop_add(u->loop, &u->in)) { /* a plain file cannot be polled: then there is no input */
+	struct stat what;
+
+	/* a plain file or /dev/null cannot be polled: then there is no input */
+	if (!u->tty && !fstat(STDIN_FILENO, &what) && !S_ISFIFO(what.st_mode) && !S_ISSOCK(what.st_mode)) {
 		u->in.fd = -1;
-		u->in.added = false;
+		return 0;
 	}
-	return 0;
+	return loop_add(u->loop, &u->in);
 }
 
 static int open_socket(struct uart *u, const char *path)

@@ -214,7 +214,7 @@ static bool turn_all(struct sim *sim)
 
 		ran |= exec_turn(exec);
 		/* idle work (a VP) gets its turn when nothing else has any */
-		if (!ran && exec->idle && exec->idle->wait(exec->idle) > 0)
+		if (!ran && exec->idle && exec->idle->wait(exec->idle) > 0) /* > 0: it did something */
 			ran = true;
 	}
 	return ran;

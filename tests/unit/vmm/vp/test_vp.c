@@ -1,0 +1,281 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/task/exec_sim.h"
+#include "vmm/hcl/fake.h"
+#include "vmm/vp/vp.h"
+
+struct slow { struct device dev; struct io_token *token; u64 written; };
+
+struct bed {
+	struct sim *sim;
+	struct hcl_fake fake;
+	struct machine machine;
+	struct bus bus;
+	struct ioapic ioapic;
+	struct slow slow;
+	struct vp vp;
+	struct hv_message script[8];
+	unsigned next, count, events;
+	enum vp_event last_event;
+};
+static struct bed *bed;
+
+static enum io_status slow_access(struct device *dev, unsigned region, struct io_access *io)
+{
+	struct slow *s = container_of(dev, struct slow, dev);
+
+	if (io->write) {
+		s->written = io->value;
+		return IO_OK;
+	}
+	if (!io->token) {
+		io->value = 0x5a;
+		return IO_OK;
+	}
+	s->token = io->token;
+	return IO_PENDING;
+}
+static const struct device_ops slow_ops = { .access = slow_access };
+static const struct region slow_regions[] = { { "p", SPACE_PIO, 0x500, 4 }, { "m", SPACE_MMIO, 0xd0000000, 0x1000 } };
+
+static void deliver(struct ioapic *a, const struct ioapic_message *m) {}
+static void event(struct machine *m, enum vp_event e, unsigned vp, const char *text)
+{
+	bed->events++;
+	bed->last_event = e;
+}
+
+static int on_run(struct hcl_fake *f)
+{
+	if (bed->next == bed->count)
+		return -EINTR;
+	f->run.exit_message = bed->script[bed->next++];
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	bed = calloc(1, sizeof(*bed));
+	bed->sim = sim_create(1);
+	hcl_fake_init(&bed->fake, true);
+	bed->fake.on_run = on_run;
+	bed->fake.page.efer = BIT(10);
+	bed->fake.page.cs.attributes = 0x209b;
+	bus_init(&bed->bus);
+	ioapic_init(&bed->ioapic);
+	bed->ioapic.deliver = deliver;
+	bed->slow.dev = (struct device){ .name = "slow", .ops = &slow_ops, .regions = slow_regions, .region_count = 2 };
+	bed->machine = (struct machine){ .hcl = &bed->fake.hcl, .bus = &bed->bus, .ioapic = &bed->ioapic, .event = event };
+	if (guest_create_fake(MiB, 0, &bed->machine.guest) || bus_attach(&bed->bus, &bed->slow.dev) ||
+	    bus_attach(&bed->bus, &bed->ioapic.dev))
+		return -1;
+	vp_init(&bed->vp, &bed->machine, 0, sim_exec(bed->sim, "vp0"));
+	return vp_open(&bed->vp);
+}
+
+static int tear_down(void **state)
+{
+	guest_destroy(bed->machine.guest);
+	sim_destroy(bed->sim);
+	free(bed);
+	return 0;
+}
+
+static void *add(u32 type)
+{
+	struct hv_message *m = &bed->script[bed->count++];
+	struct hv_intercept_header *h = (void *)m->payload;
+
+	m->type = type;
+	h->rip = 0x1000;
+	h->cs.attributes = 0x209b;
+	h->instruction_length = 1;
+	return m->payload;
+}
+
+/* one run() per idle wait: wait for the script to be used up */
+static void play(void)
+{
+	vp_start(&bed->vp);
+	for (int i = 0; i < 20; i++)
+		sim_run(bed->sim, sim_now_ns(bed->sim) + 1000);
+}
+
+static void port_io_costs_no_hypercall(void **state)
+{
+	struct hv_io_port_intercept *m = add(HVMSG_X64_IO_PORT);
+
+	m->port = 0x500;
+	m->access_info = 1;
+	m->header.access_type = HV_INTERCEPT_ACCESS_WRITE;
+	bed->fake.run.context.rax = 0x1177;
+	m = add(HVMSG_X64_IO_PORT);
+	m->port = 0x1234;
+	m->access_info = 2;
+	play();
+	assert_int_equal(bed->slow.written, 0x77);
+	assert_int_equal(bed->fake.run.context.rax, 0xffff);
+	assert_int_equal(bed->fake.page.rip, 0x1001);
+	assert_true(bed->fake.page.dirty & HV_REGISTER_CLASS_IP);
+	assert_int_equal(bed->vp.hcl.register_calls, 0);
+	assert_int_equal(bed->fake.call_count, 0);
+	assert_int_equal(bed->vp.exits[EXIT_IO], 2);
+}
+
+static void a_slow_device_parks_the_vp(void **state)
+{
+	struct hv_io_port_intercept *m = add(HVMSG_X64_IO_PORT);
+
+	m->port = 0x500;
+	m->access_info = 4;
+	add(HVMSG_X64_CPUID);
+	play();
+	assert_int_equal(bed->next, 1);
+	io_complete(bed->slow.token, 0xabcd);
+	play();
+	assert_int_equal(bed->next, 2);
+	assert_int_equal(bed->vp.exits[EXIT_CPUID], 1);
+}
+
+static struct hv_memory_intercept *add_mmio(const char *bytes, u8 count, u64 gpa, u8 access)
+{
+	struct hv_memory_intercept *m = add(HVMSG_UNMAPPED_GPA);
+
+	m->gpa = m->gva = gpa;
+	m->access_info = 3;
+	m->instruction_byte_count = count;
+	m->header.access_type = access;
+	memcpy(m->instruction_bytes, bytes, count);
+	return m;
+}
+
+static void mmio_is_emulated(void **state)
+{
+	bed->fake.run.context.rcx = 0xd0000000;
+	bed->fake.run.context.rax = 0x99;
+	add_mmio("\x89\x01", 2, 0xd0000000, 1);
+	add_mmio("\x8b\x01", 2, 0xd0000000, 0); /* waits */
+	play();
+	assert_int_equal(bed->slow.written, 0x99);
+	assert_non_null(bed->slow.token);
+	io_complete(bed->slow.token, 0x12345678);
+	play();
+	assert_int_equal(bed->fake.run.context.rax, 0x12345678);
+	assert_int_equal(bed->fake.page.rip, 0x1002);
+	assert_int_equal(bed->vp.hcl.register_calls, 0);
+}
+
+static void instructions_are_fetched_when_the_message_has_none(void **state)
+{
+	const u8 code[] = { 0x89, 0x01 };
+
+	bed->fake.run.context.rcx = 0xd0000000;
+	bed->fake.run.context.rax = 0x42;
+	assert_int_equal(guest_write(bed->machine.guest, 0x1000, code, 2), 0); /* paging is off in this bed */
+	add_mmio("", 0, 0xd0000000, 1);
+	play();
+	assert_int_equal(bed->slow.written, 0x42);
+	add_mmio("\x0f\x0b", 2, 0xd0000000, 1);
+	play();
+	assert_int_equal(bed->vp.not_emulated, 1);
+	assert_int_equal(hcl_fake_register(&bed->fake, HV_REGISTER_PENDING_EVENT0) >> 16 & 0xff, 6);
+}
+
+static void msrs(void **state)
+{
+	struct hv_msr_intercept *m = add(HVMSG_X64_MSR);
+
+	m->msr = 0x8b;
+	play();
+	assert_int_equal(bed->fake.run.context.rdx, 0xffffffff);
+	m = add(HVMSG_X64_MSR);
+	m->msr = 0x12345;
+	play();
+	u64 e = hcl_fake_register(&bed->fake, HV_REGISTER_PENDING_EVENT0);
+
+	assert_int_equal(e & 0xffffff, 1 | 1 << 8 | 13 << 16);
+	bed->fake.run.context.rax = 0;
+	bed->fake.run.context.rdx = 0x80000000;
+	m = add(HVMSG_X64_MSR);
+	m->msr = 0x40000105;
+	m->header.access_type = 1;
+	play();
+	assert_int_equal(bed->last_event, VP_GUEST_CRASH);
+}
+
+static void hypercalls_and_the_end(void **state)
+{
+	struct hv_hypercall_intercept *m = add(HVMSG_HYPERCALL_INTERCEPT);
+
+	m->rcx = HVCALL_POST_MESSAGE;
+	play();
+	assert_int_equal(bed->fake.run.context.rax, HV_STATUS_INVALID_CONNECTION_ID);
+	assert_int_equal(bed->fake.page.rip, 0x1003);
+	struct hv_apic_eoi *eoi = add(HVMSG_X64_APIC_EOI);
+
+	*eoi = (struct hv_apic_eoi){ 0, 0x30 };
+	add(HVMSG_UNRECOVERABLE_EXCEPTION);
+	add(HVMSG_X64_CPUID);
+	play();
+	assert_int_equal(bed->ioapic.eois, 1);
+	assert_int_equal(bed->last_event, VP_TRIPLE_FAULT);
+	bed->vp.stopped = true;
+	assert_int_equal(bed->next, 3);
+}
+
+static void string_output(void **state)
+{
+	struct hv_io_port_intercept *m = add(HVMSG_X64_IO_PORT);
+
+	assert_int_equal(guest_write(bed->machine.guest, 0x2000, "abc", 3), 0);
+	m->port = 0x500;
+	m->access_info = 1 | HV_IO_STRING | HV_IO_REP;
+	m->header.access_type = 1;
+	m->header.instruction_length = 2;
+	bed->fake.run.context.rsi = 0x2000;
+	bed->fake.run.context.rcx = 3;
+	play();
+	assert_int_equal(bed->slow.written, 'c');
+	assert_int_equal(bed->fake.run.context.rsi, 0x2003);
+	assert_int_equal(bed->fake.run.context.rcx, 0);
+	assert_int_equal(bed->fake.page.rip, 0x1002);
+}
+
+static void set_up_calls(void **state)
+{
+	assert_int_equal(vp_install_intercepts(&bed->fake.hcl), 0);
+	assert_int_equal(bed->fake.call_count, 5);
+	struct hv_install_intercept *in = (void *)bed->fake.calls[0].in;
+
+	assert_int_equal(in->intercept_type, HV_INTERCEPT_IO_PORT_RANGE);
+	assert_int_equal(in->parameter, 0xffff0000);
+	bed->fake.refuse_code = HVCALL_REGISTER_INTERCEPT_RESULT;
+	vp_register_cpuid(&bed->fake.hcl);
+	struct ioapic_message m = { .destination = 2, .vector = 0x31, .level = true };
+
+	assert_int_equal(vp_assert_interrupt(&bed->fake.hcl, &m), 0);
+	struct hv_assert_virtual_interrupt *a = (void *)hcl_fake_last(&bed->fake, HVCALL_ASSERT_VIRTUAL_INTERRUPT)->in;
+
+	assert_int_equal(a->destination, 2);
+	assert_int_equal(a->control, 1);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(port_io_costs_no_hypercall), TEST(a_slow_device_parks_the_vp), TEST(mmio_is_emulated),
+		TEST(instructions_are_fetched_when_the_message_has_none), TEST(msrs), TEST(hypercalls_and_the_end),
+		TEST(string_output), TEST(set_up_calls),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,3 @@
+SRCS := decode.c emul.c
+DEPS := lib/core
+FLAVOURS := target host fuzz

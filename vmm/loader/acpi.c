@@ -1,0 +1,249 @@
+/* ACPI 6.5 tables of VTL0, the shape Hyper-V gives a Linux direct guest: VMOD/VMBS carry VMBus (drivers/hv/vmbus_drv.c) */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/chipset/chipset.h"
+#include "vmm/loader/aml.h"
+#include "vmm/loader/loader.h"
+#include "vmm/mem/places.h"
+
+#define HEADER_LEN 36u
+
+struct build {
+	struct aml a;
+	u64 gpa;
+};
+
+static void u16_put(struct build *b, u16 v) { aml_put(&b->a, &v, 2); }
+static void u32_put(struct build *b, u32 v) { aml_put(&b->a, &v, 4); }
+static void u64_put(struct build *b, u64 v) { aml_put(&b->a, &v, 8); }
+
+static u8 checksum(const u8 *p, size_t len)
+{
+	u8 sum = 0;
+
+	while (len--)
+		sum += *p++;
+	return (u8)-sum;
+}
+
+static void align(struct build *b)
+{
+	while (b->a.len % 16 && !b->a.failed)
+		aml_byte(&b->a, 0);
+}
+
+static size_t begin(struct build *b, const char *signature, u8 revision)
+{
+	align(b);
+	size_t at = b->a.len;
+
+	aml_put(&b->a, signature, 4);
+	u32_put(b, 0);
+	aml_byte(&b->a, revision);
+	aml_byte(&b->a, 0);
+	aml_put(&b->a, "PARAVNPARAVANE", 14); /* OEM id 6, table id 8 */
+	u32_put(b, 1);
+	aml_put(&b->a, "PRVN", 4);
+	u32_put(b, 1);
+	return at;
+}
+
+static u64 end(struct build *b, size_t at)
+{
+	u32 len = (u32)(b->a.len - at);
+
+	if (b->a.failed)
+		return 0;
+	memcpy(b->a.data + at + 4, &len, 4);
+	b->a.data[at + 9] = checksum(b->a.data + at, len);
+	return b->gpa + at;
+}
+
+static void com_device(struct aml *a, const char *name, u64 uid, u16 base, unsigned line)
+{
+	size_t device = aml_device(a, name);
+
+	aml_name(a, "_HID");
+	aml_eisa(a, "PNP0501");
+	aml_name(a, "_UID");
+	aml_integer(a, uid);
+	size_t crs = aml_crs_open(a);
+
+	aml_res_io(a, base, 8);
+	aml_res_irq(a, line);
+	aml_crs_close(a, crs);
+	aml_close(a, device);
+}
+
+static void vmbus_device(struct aml *a, const struct partition_layout *l)
+{
+	size_t vmod = aml_device(a, "VMOD");
+
+	aml_name(a, "_HID");
+	aml_string(a, "ACPI0004");
+	aml_name(a, "_UID");
+	aml_integer(a, 0);
+	size_t crs = aml_crs_open(a);
+
+	for (unsigned i = 0; i < l->range_count; i++)
+		if (l->ranges[i].type == OPENHCL_MEMORY_VTL0_MMIO)
+			aml_res_window(a, l->ranges[i].base, l->ranges[i].len);
+	aml_crs_close(a, crs);
+	size_t vmbs = aml_device(a, "VMBS");
+
+	aml_name(a, "_HID");
+	aml_string(a, "VMBUS");
+	aml_name(a, "_DDN");
+	aml_string(a, "VMBUS");
+	aml_name(a, "_UID");
+	aml_integer(a, 0);
+	aml_name(a, "_STA");
+	aml_integer(a, 15);
+	/* empty, but Linux gives up on the device without one (vmbus_drv.c vmbus_acpi_add) */
+	crs = aml_crs_open(a);
+	aml_crs_close(a, crs);
+	aml_close(a, vmbs);
+	aml_close(a, vmod);
+}
+
+static u64 dsdt(struct build *b, const struct partition_layout *l)
+{
+	size_t at = begin(b, "DSDT", 2);
+	struct aml *a = &b->a;
+
+	/* Name (\_S5, Package () { type, type, 0, 0 }): the package is 8 bytes long with its length and count */
+	aml_put(a, "\x08\\_S5_\x12\x08\x04", 9);
+	aml_put(a, (u8[]){ 0x0a, PM_S5_TYPE, 0x0a, PM_S5_TYPE, 0, 0 }, 6);
+	size_t sb = aml_scope(a, "\\_SB_");
+
+	for (unsigned i = 0; i < l->vp_count; i++) {
+		char name[12];
+
+		snprintf(name, sizeof(name), "C%03X", i & 0xfff);
+		size_t cpu = aml_device(a, name);
+
+		aml_name(a, "_HID");
+		aml_string(a, "ACPI0007");
+		aml_name(a, "_UID");
+		aml_integer(a, i);
+		aml_close(a, cpu);
+	}
+	vmbus_device(a, l);
+	com_device(a, "COM1", 1, 0x3f8, 4);
+	com_device(a, "COM2", 2, 0x2f8, 3);
+	size_t rtc = aml_device(a, "RTC0");
+
+	aml_name(a, "_HID");
+	aml_eisa(a, "PNP0B00");
+	size_t crs = aml_crs_open(a);
+
+	aml_res_io(a, 0x70, 2);
+	aml_res_irq(a, 8);
+	aml_crs_close(a, crs);
+	aml_close(a, rtc);
+	aml_close(a, sb);
+	return end(b, at);
+}
+
+static void generic_address(struct build *b, u8 bits, u8 size, u64 port)
+{
+	aml_put(&b->a, (u8[]){ port ? 1 : 0, bits, 0, size }, 4); /* system I/O */
+	u64_put(b, port);
+}
+
+static u64 fadt(struct build *b, u64 dsdt_gpa)
+{
+	size_t at = begin(b, "FACP", 6), room = 276 - HEADER_LEN;
+	u8 f[276] = { 0 };
+	u32 low = (u32)dsdt_gpa;
+
+	memcpy(f + 40, &low, 4);
+	memcpy(f + 46, &(u16){ PM_SCI_LINE }, 2);
+	memcpy(f + 56, &(u32){ PM_STATUS_PORT }, 4);
+	memcpy(f + 64, &(u32){ PM_CONTROL_PORT }, 4);
+	memcpy(f + 76, &(u32){ PM_TIMER_PORT }, 4);
+	f[88] = 4; /* PM1 event length */
+	f[89] = 2; /* PM1 control length */
+	f[91] = 4; /* PM timer length */
+	memcpy(f + 96, &(u16){ 101 }, 2);   /* C2 and C3 are not there */
+	memcpy(f + 98, &(u16){ 1001 }, 2);
+	f[108] = 0x32; /* RTC century */
+	memcpy(f + 109, &(u16){ 1 | 4 }, 2); /* legacy devices; no VGA */
+	/* WBINVD, C1, no power and sleep buttons of the fixed kind, reset register */
+	memcpy(f + 112, &(u32){ 1 | 4 | 1 << 4 | 1 << 5 | 1 << 10 }, 4);
+	f[116] = 1;
+	f[117] = 8;
+	f[119] = 1;
+	memcpy(f + 120, &(u64){ PM_RESET_PORT }, 8);
+	f[128] = PM_RESET_VALUE;
+	f[131] = 5; /* minor version: 6.5 */
+	memcpy(f + 140, &dsdt_gpa, 8);
+	aml_put(&b->a, f + HEADER_LEN, 148 - HEADER_LEN);
+	generic_address(b, 32, 2, PM_STATUS_PORT);
+	generic_address(b, 0, 0, 0);
+	generic_address(b, 16, 2, PM_CONTROL_PORT);
+	generic_address(b, 0, 0, 0);
+	generic_address(b, 0, 0, 0);
+	generic_address(b, 32, 3, PM_TIMER_PORT);
+	while (b->a.len - at < HEADER_LEN + room && !b->a.failed)
+		aml_byte(&b->a, 0);
+	return end(b, at);
+}
+
+static u64 madt(struct build *b, const struct partition_layout *l)
+{
+	size_t at = begin(b, "APIC", 5);
+
+	u32_put(b, (u32)places[PLACE_LAPIC].base);
+	u32_put(b, 1); /* a pair of 8259s is there */
+	for (unsigned i = 0; i < l->vp_count; i++) {
+		if (l->apic_ids[i] < 255) {
+			aml_put(&b->a, (u8[]){ 0, 8, (u8)i, (u8)l->apic_ids[i] }, 4);
+			u32_put(b, 1);
+		} else {
+			aml_put(&b->a, (u8[]){ 9, 16, 0, 0 }, 4);
+			u32_put(b, l->apic_ids[i]);
+			u32_put(b, 1);
+			u32_put(b, i);
+		}
+	}
+	aml_put(&b->a, (u8[]){ 1, 12, IOAPIC_ID, 0 }, 4);
+	u32_put(b, (u32)places[PLACE_IOAPIC].base);
+	u32_put(b, 0);
+	aml_put(&b->a, (u8[]){ 2, 10, 0, 0 }, 4); /* ISA 0 is pin 2, as the bus says */
+	u32_put(b, 2);
+	u16_put(b, 0);
+	aml_put(&b->a, (u8[]){ 2, 10, 0, PM_SCI_LINE }, 4); /* SCI: active high, level */
+	u32_put(b, PM_SCI_LINE);
+	u16_put(b, 0x000d);
+	aml_put(&b->a, (u8[]){ 4, 6, 0xff, 0, 0, 1 }, 6); /* NMI at LINT1 of all */
+	return end(b, at);
+}
+
+int acpi_build(const struct partition_layout *layout, u64 gpa, u8 *buf, size_t room, size_t *ret_len, u64 *ret_rsdp)
+{
+	struct build b = { .a = { buf, 0, room, false }, .gpa = gpa };
+	u8 rsdp[36] = "RSD PTR ";
+
+	aml_put(&b.a, rsdp, sizeof(rsdp)); /* its place; filled in below */
+	u64 d = dsdt(&b, layout), tables[] = { fadt(&b, d), madt(&b, layout) };
+	size_t at = begin(&b, "XSDT", 1);
+
+	aml_put(&b.a, tables, sizeof(tables));
+	u64 xsdt = end(&b, at);
+
+	if (b.a.failed)
+		return -ENOSPC;
+	memcpy(rsdp + 9, "PARAVN", 6);
+	rsdp[15] = 2;
+	memcpy(rsdp + 20, &(u32){ 36 }, 4);
+	memcpy(rsdp + 24, &xsdt, 8);
+	rsdp[8] = checksum(rsdp, 20);
+	rsdp[32] = checksum(rsdp, 36);
+	memcpy(buf, rsdp, sizeof(rsdp));
+	*ret_len = b.a.len;
+	*ret_rsdp = gpa;
+	return 0;
+}

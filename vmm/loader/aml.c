@@ -1,0 +1,148 @@
+#include "vmm/loader/aml.h"
+
+#include <string.h>
+
+void aml_put(struct aml *a, const void *data, size_t len)
+{
+	if (a->failed || len > a->room - a->len) {
+		a->failed = true;
+		return;
+	}
+	memcpy(a->data + a->len, data, len);
+	a->len += len;
+}
+
+void aml_byte(struct aml *a, u8 value)
+{
+	aml_put(a, &value, 1);
+}
+
+/* package lengths are always written in their 3-byte form: 4 + 8 + 8 bits (20.2.4) */
+static size_t open_package(struct aml *a)
+{
+	static const u8 hole[3];
+
+	aml_put(a, hole, sizeof(hole));
+	return a->len;
+}
+
+void aml_close(struct aml *a, size_t mark)
+{
+	if (a->failed)
+		return;
+	size_t len = a->len - mark + 3;
+
+	a->data[mark - 3] = (u8)(0x80 | (len & 0xf));
+	a->data[mark - 2] = (u8)(len >> 4);
+	a->data[mark - 1] = (u8)(len >> 12);
+}
+
+size_t aml_scope(struct aml *a, const char *path)
+{
+	aml_byte(a, 0x10);
+	size_t mark = open_package(a);
+
+	aml_put(a, path, strlen(path));
+	return mark;
+}
+
+size_t aml_device(struct aml *a, const char *name)
+{
+	aml_put(a, "\x5b\x82", 2);
+	size_t mark = open_package(a);
+
+	aml_put(a, name, 4);
+	return mark;
+}
+
+void aml_name(struct aml *a, const char *name)
+{
+	aml_byte(a, 0x08);
+	aml_put(a, name, 4);
+}
+
+void aml_integer(struct aml *a, u64 value)
+{
+	if (value <= 1) {
+		aml_byte(a, (u8)value);
+	} else if (value <= 0xff) {
+		aml_byte(a, 0x0a);
+		aml_put(a, &value, 1);
+	} else if (value <= 0xffff) {
+		aml_byte(a, 0x0b);
+		aml_put(a, &value, 2);
+	} else if (value <= 0xffffffffu) {
+		aml_byte(a, 0x0c);
+		aml_put(a, &value, 4);
+	} else {
+		aml_byte(a, 0x0e);
+		aml_put(a, &value, 8);
+	}
+}
+
+void aml_string(struct aml *a, const char *text)
+{
+	aml_byte(a, 0x0d);
+	aml_put(a, text, strlen(text) + 1);
+}
+
+static u32 hex(char c)
+{
+	return c <= '9' ? (u32)(c - '0') : (u32)(c - 'A' + 10);
+}
+
+/* three 5-bit letters, four digits, big endian (19.3.4) */
+void aml_eisa(struct aml *a, const char *id)
+{
+	u32 value = (u32)(id[0] - 0x40) << 26 | (u32)(id[1] - 0x40) << 21 | (u32)(id[2] - 0x40) << 16 | hex(id[3]) << 12 |
+		    hex(id[4]) << 8 | hex(id[5]) << 4 | hex(id[6]);
+
+	aml_byte(a, 0x0c);
+	value = __builtin_bswap32(value);
+	aml_put(a, &value, 4);
+}
+
+size_t aml_crs_open(struct aml *a)
+{
+	aml_name(a, "_CRS");
+	aml_byte(a, 0x11);
+	size_t mark = open_package(a);
+
+	aml_put(a, "\x0b\x00\x00", 3); /* the buffer's size as a word: filled in at the end */
+	return mark;
+}
+
+void aml_crs_close(struct aml *a, size_t mark)
+{
+	aml_put(a, "\x79\x00", 2);
+	if (a->failed)
+		return;
+	u16 len = (u16)(a->len - mark - 3);
+
+	memcpy(a->data + mark + 1, &len, 2);
+	aml_close(a, mark);
+}
+
+void aml_res_io(struct aml *a, u16 base, u8 len)
+{
+	const u8 raw[] = { 0x47, 1, (u8)base, (u8)(base >> 8), (u8)base, (u8)(base >> 8), 1, len };
+
+	aml_put(a, raw, sizeof(raw));
+}
+
+void aml_res_irq(struct aml *a, unsigned line)
+{
+	const u8 raw[] = { 0x22, (u8)(1u << line), (u8)(1u << line >> 8) };
+
+	aml_put(a, raw, sizeof(raw));
+}
+
+void aml_res_window(struct aml *a, u64 base, u64 len)
+{
+	/* QWord address space (6.4.3.5.1): memory, producer, min and max fixed, positive decode; read/write, cacheable */
+	const u8 head[] = { 0x8a, 0x2b, 0, 0, 0x0c, 0x03 };
+	const u64 fields[] = { 0, base, base + len - 1, 0, len };
+
+	aml_put(a, head, sizeof(head));
+	aml_put(a, fields, sizeof(fields));
+}

@@ -1,0 +1,3 @@
+SRCS := loader.c aml.c acpi.c
+DEPS := lib/core lib/log vmm/hcl vmm/mem vmm/chipset
+FLAVOURS := target host fuzz

@@ -1,0 +1,21 @@
+/* Puts VTL0's first program into its memory: Linux by the 64-bit boot protocol, with ACPI tables. Before VTL0 runs. */
+#pragma once
+
+#include "vmm/hcl/hcl.h"
+#include "vmm/mem/guest.h"
+
+struct loader_entry {
+	u64 rip, rsi, cr3, gdt_base;
+	u16 gdt_limit;
+};
+
+/*
+ * Reads the measured config at GPA 0 and loads what it names. -ENOENT: no Linux there; -ENOEXEC: not a 64-bit bzImage;
+ * -ENOSPC: it does not fit; all said. Idempotent only on fresh memory.
+ */
+int loader_load(struct guest *guest, const struct partition_layout *layout, struct loader_entry *ret) __must_check;
+/* initial registers of VP 0, on its thread */
+int loader_set_registers(struct hcl_vp *vp, const struct loader_entry *entry) __must_check;
+
+/* ---- ACPI: all tables into buf, addresses as if buf were at gpa; *ret_rsdp is the RSDP's. -ENOSPC. */
+int acpi_build(const struct partition_layout *layout, u64 gpa, u8 *buf, size_t room, size_t *ret_len, u64 *ret_rsdp) __must_check;

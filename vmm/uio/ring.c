@@ -1,0 +1,130 @@
+#include "vmm/uio/ring.h"
+
+#include <errno.h>
+
+struct packet {
+	u16 type, offset8, length8, flags;
+	u64 transaction;
+};
+
+struct pipe_header {
+	u32 type, length;
+};
+
+#define PIPE_DATA 1u
+#define TRAILER_LEN 8u
+
+bool ring_init(struct ring *r, void *memory, size_t len)
+{
+	if (len < 2 * RING_CONTROL_LEN || len % RING_CONTROL_LEN || len > 1u << 30)
+		return false;
+	*r = (struct ring){ memory, (volatile u8 *)memory + RING_CONTROL_LEN, (u32)len - RING_CONTROL_LEN };
+	return true;
+}
+
+static void put(struct ring *r, u32 *at, const void *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		r->data[*at] = ((const u8 *)data)[i];
+		*at = *at + 1 == r->size ? 0 : *at + 1;
+	}
+}
+
+static void get(struct ring *r, u32 at, void *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		((u8 *)data)[i] = r->data[at];
+		at = at + 1 == r->size ? 0 : at + 1;
+	}
+}
+
+static u32 room_of(const struct ring *r, u32 write, u32 read)
+{
+	return write >= read ? r->size - (write - read) : read - write;
+}
+
+int ring_send(struct ring *r, const void *data, size_t len, bool *ret_signal)
+{
+	u32 write = r->control->write_index, read = r->control->read_index, at = write, start = write;
+	size_t body = ALIGN_UP(sizeof(struct pipe_header) + len, (size_t)8), total = sizeof(struct packet) + body + TRAILER_LEN;
+	u64 zero = 0, trailer = (u64)start << 32;
+
+	*ret_signal = false;
+	if (len > 0xffff || total >= r->size)
+		return -EMSGSIZE;
+	if (write >= r->size || read >= r->size || (write | read) & 7)
+		return -EPROTO;
+	if (room_of(r, write, read) <= total) { /* a full ring would look empty */
+		r->control->pending_send_size = (u32)total + 1;
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (room_of(r, write, r->control->read_index % r->size) <= total)
+			return -EAGAIN;
+		read = r->control->read_index;
+		if (read >= r->size || read & 7)
+			return -EPROTO;
+	}
+	r->control->pending_send_size = 0;
+	struct packet p = { RING_PACKET_INBAND, sizeof(p) / 8, (u16)((sizeof(p) + body) / 8), 0, 0 };
+	struct pipe_header h = { PIPE_DATA, (u32)len };
+
+	put(r, &at, &p, sizeof(p));
+	put(r, &at, &h, sizeof(h));
+	put(r, &at, data, len);
+	put(r, &at, &zero, body - sizeof(h) - len);
+	put(r, &at, &trailer, sizeof(trailer));
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	r->control->write_index = at;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* only the step from empty to not empty needs a signal (hyperv.h, hv_signal_on_write) */
+	*ret_signal = !r->control->interrupt_mask && r->control->read_index == start;
+	return 0;
+}
+
+int ring_receive(struct ring *r, void *buf, size_t room, bool *ret_signal)
+{
+	u32 write = r->control->write_index, read = r->control->read_index;
+	struct packet p;
+	struct pipe_header h;
+
+	*ret_signal = false;
+	if (write >= r->size || read >= r->size || (write | read) & 7)
+		return -EPROTO;
+	if (write == read)
+		return 0;
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	u32 used, total;
+
+	if (write < read)
+		used = r->size - (read - write);
+	else
+		used = write - read;
+	if (used < sizeof(p) + sizeof(h) + TRAILER_LEN)
+		return -EPROTO;
+	get(r, read, &p, sizeof(p));
+	total = p.length8 * 8u + TRAILER_LEN;
+	if (p.type != RING_PACKET_INBAND || p.offset8 * 8u < sizeof(p) || p.offset8 * 8u + sizeof(h) > p.length8 * 8u || total > used)
+		return -EPROTO;
+	get(r, (read + p.offset8 * 8u) % r->size, &h, sizeof(h));
+	if (h.type != PIPE_DATA || h.length > p.length8 * 8u - p.offset8 * 8u - sizeof(h) || h.length > room || !h.length)
+		return -EPROTO;
+	get(r, (u32)((read + p.offset8 * 8u + sizeof(h)) % r->size), buf, h.length);
+	u32 free_before = r->size - used, pending;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	r->control->read_index = (read + total) % r->size;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pending = r->control->pending_send_size;
+	*ret_signal = pending && free_before < pending && free_before + total >= pending;
+	return (int)h.length;
+}
+
+bool ring_empty(struct ring *r)
+{
+	return r->control->write_index == r->control->read_index;
+}
+
+void ring_mask(struct ring *r, bool masked)
+{
+	r->control->interrupt_mask = masked;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}

@@ -1,0 +1,35 @@
+/*
+ * One direction of a VMBus channel as its guest sees it (vmbus-vpci-host.md; Linux include/linux/hyperv.h hv_ring_buffer).
+ * The other side may write anything at any time: indices are read once and checked, packets are copied once. Not locked.
+ */
+#pragma once
+
+#include "lib/core/bytes.h"
+
+#define RING_CONTROL_LEN 4096u
+#define RING_PACKET_INBAND 6u
+
+struct ring_control {
+	u32 write_index, read_index, interrupt_mask, pending_send_size;
+	u32 reserved[12];
+	u32 features;
+};
+_Static_assert(offsetof(struct ring_control, features) == 64, "hyperv.h hv_ring_buffer");
+
+struct ring {
+	volatile struct ring_control *control;
+	volatile u8 *data;
+	u32 size;
+};
+
+/* memory: a control page, then data; len a multiple of 4 KiB, at least 8 KiB */
+bool ring_init(struct ring *r, void *memory, size_t len);
+/*
+ * One pipe message. 0; -EAGAIN: no room now (pending_send_size asks for it); -EMSGSIZE: never; -EPROTO: the other side's
+ * index is nonsense. *ret_signal: the other side may be asleep and must be signalled.
+ */
+int ring_send(struct ring *r, const void *data, size_t len, bool *ret_signal) __must_check;
+/* bytes of one message into buf; 0: nothing there; -EPROTO. *ret_signal: the other side waits for room. */
+int ring_receive(struct ring *r, void *buf, size_t room, bool *ret_signal) __must_check;
+bool ring_empty(struct ring *r);
+void ring_mask(struct ring *r, bool masked);

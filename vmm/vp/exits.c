@@ -1,0 +1,132 @@
+/* One function an exit message type (facts B9); the table is at the end. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/log/log.h"
+#include "vmm/vp/internal.h"
+
+LOG_DOMAIN("vp");
+
+static int exit_cpuid(struct vp *vp, const struct hv_message *msg)
+{
+	const struct hv_cpuid_intercept *m = (const void *)msg->payload;
+	u64 a = m->default_rax, b = m->default_rbx, c = m->default_rcx, d = m->default_rdx;
+
+	/* leaves of a paravisor's own range are not there for VTL0 */
+	if ((u32)m->rax >= 0x40000080u && (u32)m->rax < 0x40010000u)
+		a = b = c = d = 0;
+	hcl_set_gpr(&vp->hcl, HV_RAX, (u32)a);
+	hcl_set_gpr(&vp->hcl, HV_RBX, (u32)b);
+	hcl_set_gpr(&vp->hcl, HV_RCX, (u32)c);
+	hcl_set_gpr(&vp->hcl, HV_RDX, (u32)d);
+	return vp_skip(vp, &m->header, 2); /* CPUID is 0F A2 */
+}
+
+/* only hypervisors that leave HLT to us send this: then the VP just goes on, as after a spurious wake */
+static int exit_halt(struct vp *vp, const struct hv_message *msg)
+{
+	const struct hv_intercept_header *h = (const void *)msg->payload;
+
+	return vp_skip(vp, h, h->instruction_length & 0xf);
+}
+
+static int exit_exception(struct vp *vp, const struct hv_message *msg)
+{
+	const struct hv_exception_intercept *m = (const void *)msg->payload;
+
+	return vp_inject(vp, m->vector, m->info & 1, m->error_code, m->parameter);
+}
+
+static int exit_unrecoverable(struct vp *vp, const struct hv_message *msg)
+{
+	const struct hv_intercept_header *h = (const void *)msg->payload;
+	char text[120];
+
+	snprintf(text, sizeof(text), "VP %u: triple fault at %#x:%#llx, RFLAGS %#llx", vp->index, h->cs.selector,
+		 (unsigned long long)h->rip, (unsigned long long)h->rflags);
+	log_at(LOG_NOTICE, "%s", text);
+	vp_stop(vp);
+	vp->machine->event(vp->machine, VP_TRIPLE_FAULT, vp->index, text);
+	return 0;
+}
+
+/*
+ * HvPostMessage or HvSignalEvent to a connection the hypervisor does not know (facts B8). There is no VMBus server for VTL0
+ * in this worker, so no connection exists.
+ */
+static int exit_hypercall(struct vp *vp, const struct hv_message *msg)
+{
+	const struct hv_hypercall_intercept *m = (const void *)msg->payload;
+	u16 code = (u16)(m->rcx & HV_HYPERCALL_CODE);
+	u64 status = HV_STATUS_INVALID_HYPERCALL_CODE;
+
+	if (code == HVCALL_POST_MESSAGE || code == HVCALL_SIGNAL_EVENT) {
+		status = HV_STATUS_INVALID_CONNECTION_ID;
+		vp->invalid_connections++;
+	} else {
+		log_guest("VP %u: hypercall %#x is not served", vp->index, code);
+	}
+	if (m->header.cs.attributes & BIT(13)) {
+		hcl_set_gpr(&vp->hcl, HV_RAX, status);
+	} else { /* 32-bit callers get EDX:EAX (TLFS 3.7) */
+		hcl_set_gpr(&vp->hcl, HV_RAX, status);
+		hcl_set_gpr(&vp->hcl, HV_RDX, 0);
+	}
+	return vp_skip(vp, &m->header, 3); /* VMCALL and VMMCALL are 3 bytes */
+}
+
+static int exit_apic_eoi(struct vp *vp, const struct hv_message *msg)
+{
+	const struct hv_apic_eoi *m = (const void *)msg->payload;
+
+	ioapic_eoi(vp->machine->ioapic, (u8)m->vector);
+	return 0;
+}
+
+/* nothing waits for these yet: the hypervisor queues what we assert */
+static int exit_deliverable(struct vp *vp, const struct hv_message *msg)
+{
+	return 0;
+}
+
+struct exit {
+	u32 type;
+	enum exit_reason reason;
+	int (*handle)(struct vp *, const struct hv_message *);
+};
+
+static const struct exit exit_table[] = {
+	{ HVMSG_X64_IO_PORT, EXIT_IO, exit_io },
+	{ HVMSG_UNMAPPED_GPA, EXIT_MEMORY, exit_memory },
+	{ HVMSG_GPA_INTERCEPT, EXIT_MEMORY, exit_memory },
+	{ HVMSG_X64_MSR, EXIT_MSR, exit_msr },
+	{ HVMSG_HYPERCALL_INTERCEPT, EXIT_HYPERCALL, exit_hypercall },
+	{ HVMSG_X64_APIC_EOI, EXIT_APIC_EOI, exit_apic_eoi },
+	{ HVMSG_X64_CPUID, EXIT_CPUID, exit_cpuid },
+	{ HVMSG_X64_HALT, EXIT_HALT, exit_halt },
+	{ HVMSG_X64_EXCEPTION, EXIT_EXCEPTION, exit_exception },
+	{ HVMSG_X64_INTERRUPTION_DELIVERABLE, EXIT_INTERRUPTION_DELIVERABLE, exit_deliverable },
+	{ HVMSG_SYNIC_SINT_DELIVERABLE, EXIT_SINT_DELIVERABLE, exit_deliverable },
+	{ HVMSG_UNRECOVERABLE_EXCEPTION, EXIT_UNRECOVERABLE, exit_unrecoverable },
+};
+_Static_assert(sizeof(struct hv_exception_intercept) <= HV_MESSAGE_PAYLOAD_LEN, "every payload fits a message");
+
+int exit_dispatch(struct vp *vp)
+{
+	const struct hv_message *msg = &vp->hcl.run->exit_message;
+	char text[80];
+
+	hcl_exit_begin(&vp->hcl);
+	for (size_t i = 0; i < ARRAY_SIZE(exit_table); i++)
+		if (exit_table[i].type == msg->type) {
+			vp->exits[exit_table[i].reason]++;
+			return exit_table[i].handle(vp, msg);
+		}
+	/* resuming at the same instruction would only bring it back */
+	vp->exits[EXIT_UNKNOWN]++;
+	snprintf(text, sizeof(text), "VP %u: exit of unknown type %#x", vp->index, msg->type);
+	log_at(LOG_ERROR, "%s", text);
+	vp_stop(vp);
+	vp->machine->event(vp->machine, VP_FAILED, vp->index, text);
+	return 0;
+}

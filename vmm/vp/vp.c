@@ -1,0 +1,174 @@
+#include "vmm/vp/vp.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "lib/log/log.h"
+#include "vmm/vp/internal.h"
+
+LOG_DOMAIN("vp");
+
+static void park(struct vp *vp)
+{
+	exec_set_idle(vp->exec, NULL);
+}
+
+/* on the VP's thread, once the device has answered */
+static void resume(struct op *op, int ignored)
+{
+	struct vp *vp = container_of(op, struct vp, token_op);
+	int r;
+
+	vp->wait_done = true;
+	if (!vp->stopped)
+		exec_set_idle(vp->exec, &vp->idle);
+	r = io_resume(vp);
+	if (r) {
+		vp_stop(vp);
+		vp->machine->event(vp->machine, VP_FAILED, vp->index, "an access could not be finished");
+	}
+}
+
+static void token_done(struct io_token *token, u64 value)
+{
+	struct vp *vp = container_of(token, struct vp, token);
+
+	vp->wait_value = value;
+	exec_post(vp->exec, &vp->token_op, resume, 0);
+}
+
+void vp_wait(struct vp *vp, int kind, u64 address, unsigned size)
+{
+	vp->wait = kind;
+	vp->wait_address = address;
+	vp->wait_size = (u8)size;
+	vp->wait_done = false;
+	park(vp);
+}
+
+/*
+ * The wake rule's second half (lib/task/wake.h): clear `cancel`, look, enter, in this order. The ring's file is mshv's poll
+ * file, so whatever completes after the look sets `cancel` again before the kernel enters VTL0.
+ */
+static int wait_in_guest(struct idle *idle)
+{
+	struct vp *vp = container_of(idle, struct vp, idle);
+	int r;
+
+	hcl_clear_cancel(&vp->hcl);
+	if (exec_pending(vp->exec))
+		return 0;
+	r = hcl_run(&vp->hcl);
+	if (r == -EINTR) {
+		vp->exits[EXIT_CANCELLED]++;
+		return 0;
+	}
+	if (!r)
+		r = exit_dispatch(vp);
+	if (r) {
+		char text[80];
+
+		vp_stop(vp);
+		snprintf(text, sizeof(text), "VP %u cannot run: error %d", vp->index, -r);
+		log_err(r, "VP %u cannot run", vp->index);
+		vp->machine->event(vp->machine, VP_FAILED, vp->index, text);
+	}
+	return 0;
+}
+
+void vp_init(struct vp *vp, struct machine *machine, unsigned index, struct exec *exec)
+{
+	*vp = (struct vp){ .machine = machine, .index = index, .exec = exec, .stopped = true,
+			   .idle = { .wait = wait_in_guest }, .token = { .done = token_done } };
+}
+
+int vp_open(struct vp *vp)
+{
+	int r = hcl_vp_open(vp->machine->hcl, vp->index, &vp->hcl), fd = exec_poll_fd(vp->exec);
+
+	if (!r && fd >= 0)
+		r = hcl_set_poll_file(&vp->hcl, fd);
+	return r;
+}
+
+void vp_start(struct vp *vp)
+{
+	vp->stopped = false;
+	if (!vp->wait || vp->wait_done)
+		exec_set_idle(vp->exec, &vp->idle);
+}
+
+void vp_stop(struct vp *vp)
+{
+	vp->stopped = true;
+	park(vp);
+}
+
+int vp_skip(struct vp *vp, const struct hv_intercept_header *h, unsigned length)
+{
+	u64 rip = h->rip + length;
+
+	if (!(h->cs.attributes & BIT(13))) /* CS.L clear: RIP has 32 bits */
+		rip &= 0xffffffffu;
+	return hcl_set_rip(&vp->hcl, rip);
+}
+
+int vp_inject(struct vp *vp, unsigned vector, bool has_error, u32 error, u64 parameter)
+{
+	union hv_register_value event = { { HV_EVENT_PENDING | (has_error ? HV_EVENT_DELIVER_ERROR : 0) |
+					    FIELD_PREP(HV_EVENT_VECTOR, vector) | FIELD_PREP(HV_EVENT_ERROR_CODE, error),
+					    parameter } };
+
+	vp->injected++;
+	if (vector == VECTOR_PF)
+		vp->hcl.run->context.cr2 = parameter; /* the register event does not write CR2 on every hypervisor */
+	if (!hcl_set(&vp->hcl, HV_REGISTER_PENDING_EVENT0, &event))
+		return 0;
+	return hcl_set64(&vp->hcl, HV_REGISTER_PENDING_INTERRUPTION,
+			 HV_PENDING_INTERRUPTION | FIELD_PREP(HV_PENDING_TYPE, HV_PENDING_TYPE_EXCEPTION) |
+			 (has_error ? HV_PENDING_HAS_ERROR : 0) | FIELD_PREP(HV_PENDING_VECTOR, vector) |
+			 FIELD_PREP(HV_PENDING_ERROR_CODE, error));
+}
+
+static void exits_inspect(void *object, struct inspect *in)
+{
+	static const char *const names[EXIT_REASONS] = { "io", "memory", "msr", "cpuid", "halt", "exception", "unrecoverable",
+		"hypercall", "apic_eoi", "interruption_deliverable", "sint_deliverable", "unknown", "cancelled" };
+	struct vp *vp = object;
+
+	for (unsigned i = 0; i < EXIT_REASONS; i++)
+		inspect_count(in, names[i], vp->exits[i]);
+}
+
+static void executor_inspect(void *object, struct inspect *in)
+{
+	struct exec_stats s;
+
+	exec_get_stats(object, &s);
+	inspect_count(in, "turns", s.turns);
+	inspect_count(in, "tasks", s.tasks_run);
+	inspect_count(in, "posts", s.posts_run);
+	inspect_count(in, "ops", s.ops_done);
+	inspect_count(in, "timers", s.timers_fired);
+	inspect_count(in, "idle_waits", s.idle_waits);
+	inspect_count(in, "kicks", s.kicks);
+}
+
+void vp_inspect(void *object, struct inspect *in)
+{
+	struct vp *vp = object;
+
+	inspect_bool(in, "stopped", vp->stopped);
+	inspect_bool(in, "register_page", vp->hcl.page != NULL);
+	inspect_count(in, "register_calls", vp->hcl.register_calls);
+	inspect_count(in, "injected", vp->injected);
+	inspect_count(in, "emulated", vp->emulated);
+	inspect_count(in, "not_emulated", vp->not_emulated);
+	inspect_count(in, "unknown_msrs", vp->unknown_msrs);
+	inspect_hex(in, "last_unknown_msr", vp->last_unknown_msr);
+	inspect_count(in, "invalid_connections", vp->invalid_connections);
+	inspect_child(in, "exits", exits_inspect, vp);
+	inspect_child(in, "executor", executor_inspect, vp->exec);
+	if (vp->hcl.page && inspect_wants(in, "rip"))
+		inspect_hex(in, "rip", vp->hcl.page->rip);
+}

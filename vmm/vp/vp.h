@@ -1,0 +1,68 @@
+/*
+ * A virtual processor: one thread, one executor, pinned; running VTL0 is the executor's idle work. All of a struct vp belongs
+ * to that thread, except what is said otherwise. Hot path: one ioctl an exit, registers through the shared pages.
+ */
+#pragma once
+
+#include "lib/inspect/inspect.h"
+#include "vmm/bus/bus.h"
+#include "vmm/chipset/chipset.h"
+#include "vmm/emul/emul.h"
+#include "vmm/hcl/hcl.h"
+#include "vmm/mem/guest.h"
+
+enum vp_event { VP_TRIPLE_FAULT, VP_GUEST_CRASH, VP_FAILED };
+
+/* what all VPs share; constant after start. Devices have their own locks. */
+struct machine {
+	struct hcl *hcl;
+	struct guest *guest;
+	struct bus *bus;
+	struct ioapic *ioapic;
+	/* any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. */
+	void (*event)(struct machine *, enum vp_event, unsigned vp, const char *text);
+	u64 crash[5];   /* HV_X64_MSR_CRASH_P0..P4, last writer wins */
+};
+
+enum exit_reason {
+	EXIT_IO, EXIT_MEMORY, EXIT_MSR, EXIT_CPUID, EXIT_HALT, EXIT_EXCEPTION, EXIT_UNRECOVERABLE, EXIT_HYPERCALL, EXIT_APIC_EOI,
+	EXIT_INTERRUPTION_DELIVERABLE, EXIT_SINT_DELIVERABLE, EXIT_UNKNOWN, EXIT_CANCELLED, EXIT_REASONS
+};
+
+struct vp {
+	struct machine *machine;
+	struct hcl_vp hcl;
+	struct exec *exec;
+	struct idle idle;
+	unsigned index;
+	u64 exits[EXIT_REASONS];
+	u64 injected, emulated, not_emulated, unknown_msrs, invalid_connections;
+	u32 last_unknown_msr;
+	bool stopped;
+	/* an access a device answers later: the VP does not run until then */
+	struct io_token token;
+	struct op token_op;
+	enum { VP_NO_WAIT, VP_WAIT_IO, VP_WAIT_MMIO } wait;
+	u64 wait_address, wait_value;
+	bool wait_done;
+	u8 wait_size;
+};
+
+/* on any thread, before exec_run(); maps nothing yet */
+void vp_init(struct vp *vp, struct machine *machine, unsigned index, struct exec *exec);
+/*
+ * On the VP's own thread, pinned, before exec_run(): maps the pages, sets the poll file. Registers may be set from then on.
+ */
+int vp_open(struct vp *vp) __must_check;
+/* on the VP's thread: from now on idle time is VTL0's */
+void vp_start(struct vp *vp);
+/* on the VP's thread: VTL0 does not run any more on it */
+void vp_stop(struct vp *vp);
+void vp_inspect(void *vp, struct inspect *in);
+
+/* ---- before the first run of VTL0; any thread. -errno, said. */
+int vp_install_intercepts(struct hcl *hcl) __must_check;
+/* unverified on Hyper-V itself: a refusal is logged and tolerated */
+void vp_register_cpuid(struct hcl *hcl);
+/* a fixed, NMI or other interrupt for VTL0's APICs (HvCallAssertVirtualInterrupt) */
+int vp_assert_interrupt(struct hcl *hcl, const struct ioapic_message *message) __must_check;

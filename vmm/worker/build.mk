@@ -1,0 +1,7 @@
+SRCS := assemble.c link.c worker.c kmsg.c
+DEPS := lib/core lib/log lib/os lib/inspect lib/state lib/task lib/rpc vmm/hcl vmm/mem vmm/bus vmm/chipset vmm/vp vmm/loader \
+	vmm/uio vmm/serial
+FLAVOURS := target host
+PROG := paravane-worker
+PROG_paravane-worker := main.c
+PROGFLAVOUR_paravane-worker := target

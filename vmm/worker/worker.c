@@ -1,0 +1,184 @@
+#include "vmm/worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/log/log.h"
+#include "vmm/mem/protect.h"
+
+LOG_DOMAIN("worker");
+
+void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text)
+{
+	struct link_notify n = { .type = type, .vp = vp };
+
+	snprintf(n.text, sizeof(n.text), "%s", text);
+	w->notifications++;
+	if (send(w->notify_fd, &n, sizeof(n), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		log_err(-errno, "notification %u is lost: %s", type, text);
+}
+
+static void stop_vp(struct op *op, int ignored)
+{
+	vp_stop(&container_of(op, struct worker_vp, stop)->vp);
+}
+
+void worker_stop_vps(struct worker *w)
+{
+	if (atomic_exchange(&w->stopping, true))
+		return;
+	for (unsigned i = 0; w->vps && i < w->layout.vp_count; i++)
+		exec_post(w->vps[i].vp.exec, &w->vps[i].stop, stop_vp, 0);
+}
+
+static void machine_event(struct machine *m, enum vp_event event, unsigned vp, const char *text)
+{
+	struct worker *w = container_of(m, struct worker, machine);
+	static const enum link_notification types[] = {
+		[VP_TRIPLE_FAULT] = LINK_TRIPLE_FAULT, [VP_GUEST_CRASH] = LINK_GUEST_CRASH, [VP_FAILED] = LINK_FAILED,
+	};
+
+	if (event != VP_GUEST_CRASH)
+		worker_stop_vps(w);
+	worker_notify(w, types[event], vp, text);
+}
+
+static void end_main(struct op *op, int result)
+{
+	struct worker *w = container_of(op, struct worker, ended);
+
+	exec_stop(w->main);
+}
+
+static void link_ended(struct link_client *link)
+{
+	struct worker *w = container_of(link, struct worker, link);
+
+	worker_stop_vps(w);
+	exec_post(w->main, &w->ended, end_main, 0);
+}
+
+/* first thing on the VP's thread, pinned: pages, registers, go */
+static void boot_vp(struct op *op, int ignored)
+{
+	struct worker_vp *v = container_of(op, struct worker_vp, boot);
+	struct worker *w = v->worker;
+	int r = vp_open(&v->vp);
+
+	if (!r && v->vp.index == 0)
+		r = loader_set_registers(&v->vp.hcl, &w->entry);
+	if (r) {
+		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up");
+		return;
+	}
+	if (!atomic_load(&w->stopping))
+		vp_start(&v->vp);
+	if (atomic_fetch_add(&w->opened, 1) + 1 == w->layout.vp_count)
+		worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
+}
+
+static void *vp_thread(void *arg)
+{
+	struct worker_vp *v = arg;
+	int r = exec_run(v->vp.exec);
+
+	if (r)
+		machine_event(&v->worker->machine, VP_FAILED, v->vp.index, "executor ended");
+	return NULL;
+}
+
+/* all executors first: devices and other VPs may post to any of them */
+static int create_vps(struct worker *w)
+{
+	w->vps = calloc(w->layout.vp_count, sizeof(*w->vps));
+	if (!w->vps)
+		return log_err(-ENOMEM, "%u VPs", w->layout.vp_count);
+	for (unsigned i = 0; i < w->layout.vp_count; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "vp%u", i);
+		struct exec *exec = exec_create(name, (int)i);
+
+		if (!exec)
+			return -errno;
+		w->vps[i].worker = w;
+		vp_init(&w->vps[i].vp, &w->machine, i, exec);
+		exec_post(exec, &w->vps[i].boot, boot_vp, 0);
+	}
+	return 0;
+}
+
+static int start_vps(struct worker *w)
+{
+	/* AP threads first: their VPs wait for VTL0's INIT-SIPI in the hypervisor */
+	for (unsigned i = w->layout.vp_count; i-- > 0;) {
+		int r = pthread_create(&w->vps[i].thread, NULL, vp_thread, &w->vps[i]);
+
+		if (r)
+			return log_err(-r, "thread of VP %u", i);
+	}
+	return 0;
+}
+
+/* everything before VTL0's first instruction; its memory is protected before anything of it is believed */
+static int prepare(struct worker *w)
+{
+	int r = layout_load(&w->layout);
+
+	if (!r)
+		r = hcl_open(LINK_FD_VTL, LINK_FD_HVCALL, &w->machine.hcl);
+	if (!r)
+		r = guest_create(&w->layout, LINK_FD_LOW, &w->machine.guest);
+	if (!r)
+		r = protect_vtl2(w->machine.hcl, &w->layout, &w->protected_pages);
+	if (!r)
+		r = vp_install_intercepts(w->machine.hcl);
+	if (r)
+		return r;
+	vp_register_cpuid(w->machine.hcl);
+	w->main = exec_create("main", -1);
+	if (!w->main)
+		return -errno;
+	w->machine.bus = &w->bus;
+	w->machine.ioapic = &w->ioapic;
+	w->machine.event = machine_event;
+	r = assemble(w);
+	if (!r)
+		r = loader_load(w->machine.guest, &w->layout, &w->entry);
+	if (!r)
+		r = create_vps(w);
+	return r;
+}
+
+int worker_main(int argc, char **argv)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	int r;
+
+	kmsg_sink_install();
+	signal(SIGPIPE, SIG_IGN);
+	if (!w)
+		return 1;
+	w->notify_fd = LINK_FD_NOTIFY;
+	r = prepare(w);
+	if (!r) {
+		w->link.stop = link_ended;
+		link_start(&w->link, LINK_FD_REQUESTS, w->main, worker_inspect, w);
+		r = start_vps(w);
+	}
+	if (!r)
+		r = exec_run(w->main);
+	if (r) {
+		char text[80];
+
+		worker_stop_vps(w);
+		snprintf(text, sizeof(text), "the worker cannot go on: %s", strerror(-r));
+		worker_notify(w, LINK_FAILED, 0, text);
+	}
+	/* the process ends here, and with it rings, mappings and threads */
+	return r ? 1 : 0;
+}

@@ -1,0 +1,86 @@
+/* The VMM worker: VTL0's VPs, memory and devices. One process, one VTL0. */
+#pragma once
+
+#include "lib/rpc/pb.h"
+#include "vmm/serial/serial.h"
+#include "vmm/vp/vp.h"
+#include "vmm/loader/loader.h"
+#include "vmm/worker/link.h"
+
+struct worker;
+
+struct link_client {
+	int fd;
+	struct exec *exec;
+	inspect_fn root;
+	void *object;
+	void (*stop)(struct link_client *); /* LINK_STOP or end of file; on exec */
+	struct op read_op, write_op;
+	struct iovec read_iov, write_iov;
+	u8 in[sizeof(struct link_request) + LINK_BODY_MAX];
+	size_t in_len;
+	struct pb_writer out, sending;      /* next replies; those in flight */
+	size_t sent;
+	bool writing, dead;
+	struct link_slot {
+		struct inspect_request request;
+		struct link_client *link;
+		char text[LINK_BODY_MAX + 2];
+		u32 id;
+		u8 op;
+		bool busy;
+	} slots[LINK_REQUESTS_MAX];
+	u64 requests, refused;
+};
+
+/* starts reading; belongs to exec from then on */
+void link_start(struct link_client *link, int fd, struct exec *exec, inspect_fn root, void *object);
+
+struct worker_vp {
+	struct vp vp;
+	struct worker *worker;
+	struct op boot, stop;
+	pthread_t thread;
+};
+
+struct worker {
+	struct partition_layout layout;
+	struct machine machine;
+	struct bus bus;
+	struct ioapic ioapic;
+	struct pic pic;
+	struct pit pit;
+	struct rtc rtc;
+	struct pm pm;
+	struct legacy legacy;
+	struct com com[2];
+	struct serial serial[2];
+	struct isa isa;
+	struct power power;
+	struct exec *main;              /* control requests, device timers, serial */
+	struct worker_vp *vps;          /* layout.vp_count */
+	struct link_client link;
+	struct loader_entry entry;
+	struct op ended;
+	u64 protected_pages, notifications;
+	atomic_uint opened;
+	atomic_bool stopping;
+	int notify_fd, result;
+};
+
+/* every device of VTL0, in order, in the open. -errno, said. */
+int assemble(struct worker *w) __must_check;
+void worker_inspect(void *worker, struct inspect *in);
+/* any thread; never blocks */
+void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text);
+/* any thread, once: no VP enters VTL0 again */
+void worker_stop_vps(struct worker *w);
+
+/* records to /dev/kmsg with <level> and domain */
+void kmsg_sink_install(void);
+
+/*
+ * The program. Expects the descriptors of link.h and 0-2 open. Returns an exit status: 0 after LINK_STOP or end of file on
+ * fd 3, 1 on failure, told on fd 7 before.
+ */
+int worker_main(int argc, char **argv);
