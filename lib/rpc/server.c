@@ -18,6 +18,7 @@ LOG_DOMAIN("rpc");
 #define CLIENTS_MAX_DEFAULT 64u
 #define STALL_DEFAULT_NS 10000000000ull
 #define CALLS_PER_CLIENT 16u      /* past it the client is not read from until one is answered */
+#define CALLS_MAX 64u              /* of all clients together: each may hold a timer, and an executor has 256 */
 #define OUT_HIGH (1u << 20)       /* nor while so many bytes of answers wait */
 #define READ_BUDGET 65536u        /* bytes of one client a turn */
 #define ACCEPT_BUDGET 16
@@ -28,6 +29,7 @@ struct ttrpc_server {
 	struct ttrpc_config config;
 	struct ttrpc_counts counts;
 	struct list_node clients;
+	unsigned calls;
 	unsigned holds; /* owner, listening operation, clients, calls */
 	bool closing, accepting;
 	int listen_fd;
@@ -211,6 +213,7 @@ static void call_end(struct ttrpc_call *call)
 
 	free(call->body);
 	free(call);
+	s->calls--;
 	server_put(s);
 }
 
@@ -310,10 +313,10 @@ static void refuse_unknown(struct client *c, const struct ttrpc_request *r, bool
 static void call_start(struct client *c, const struct ttrpc_method *m, const struct ttrpc_request *r)
 {
 	struct ttrpc_server *s = c->server;
-	struct ttrpc_call *call = calloc(1, sizeof(*call));
+	struct ttrpc_call *call = s->calls < CALLS_MAX ? calloc(1, sizeof(*call)) : NULL;
 
 	if (!call) {
-		client_send_status(c, c->header.stream, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+		client_send_status(c, c->header.stream, TTRPC_RESOURCE_EXHAUSTED, "too many calls at once");
 		return;
 	}
 	*call = (struct ttrpc_call){ .server = s, .client = c, .stream = c->header.stream, .body = c->body,
@@ -322,6 +325,7 @@ static void call_start(struct client *c, const struct ttrpc_method *m, const str
 	c->body_room = 0;
 	list_push(&c->calls, &call->link);
 	c->call_count++;
+	s->calls++;
 	s->holds++;
 	if (r->timeout_ns && !add_overflow(exec_now_ns(s->exec), r->timeout_ns, &call->deadline_ns))
 		timer_arm(s->exec, &call->timer, call->deadline_ns);

@@ -28,9 +28,9 @@ static void serve(const u8 *data, size_t size)
 	CHECK(ttrpc_server_adopt(server, pair[0]) == 0);
 	CHECK(write(pair[1], data, size) == (ssize_t)size);
 	shutdown(pair[1], SHUT_WR);
-	sim_run(sim, 1000000000);
+	sim_run(sim, sim_now_ns(sim) + 1000000000);
 	ttrpc_server_destroy(server);
-	sim_run(sim, 2000000000);
+	sim_run(sim, sim_now_ns(sim) + 1000000000);
 	close(pair[1]);
 	sim_destroy(sim);
 }

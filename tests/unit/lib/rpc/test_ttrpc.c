@@ -24,7 +24,6 @@ struct fixture {
 	struct ttrpc_server *server;
 	struct ttrpc_call *held;
 	int client;
-	u64 now;
 };
 
 static void on_ping(void *context, struct ttrpc_call *call, struct bytes payload)
@@ -77,8 +76,7 @@ static void start(struct fixture *f)
 
 static void turn(struct fixture *f)
 {
-	f->now += 100000000;
-	sim_run(f->sim, f->now);
+	sim_run(f->sim, sim_now_ns(f->sim) + 100000000);
 }
 
 static void end(struct fixture *f)
