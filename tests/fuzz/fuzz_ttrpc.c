@@ -35,6 +35,8 @@ static void serve(const u8 *data, size_t size)
 	sim_destroy(sim);
 }
 
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	struct ttrpc_request request;
