@@ -34,7 +34,7 @@ struct get {
 	u32 version, version_tried;
 	char *settings;
 	size_t settings_len;
-	struct get_request version_request, settings_request;
+	struct get_question version_request, settings_request;
 	u64 requests, answers, timeouts, notifications_out, notifications_in, malformed, unexpected, dropped;
 };
 
@@ -84,7 +84,7 @@ static void ask_next(struct get *g)
 {
 	if (g->in_flight || list_empty(&g->asked))
 		return;
-	struct get_request *r = container_of(g->asked.next, struct get_request, link);
+	struct get_question *r = container_of(g->asked.next, struct get_question, link);
 
 	g->in_flight = true;
 	g->requests++;
@@ -94,7 +94,7 @@ static void ask_next(struct get *g)
 
 static void request_end(struct get *g, int error)
 {
-	struct get_request *r = container_of(g->asked.next, struct get_request, link);
+	struct get_question *r = container_of(g->asked.next, struct get_question, link);
 
 	timer_disarm(g->exec, &g->timer);
 	g->in_flight = false;
@@ -111,7 +111,7 @@ static void timed_out(struct timer *timer)
 	request_end(g, -ETIMEDOUT);
 }
 
-void get_ask(struct get *g, struct get_request *request)
+void get_ask(struct get *g, struct get_question *request)
 {
 	if (g->state == GET_GONE) {
 		request->done(request, -EPIPE);
@@ -130,7 +130,7 @@ void get_notify(struct get *g, const void *message, size_t len)
 /* ---- from the host */
 static void on_answer(struct get *g, u16 id, struct bytes message)
 {
-	struct get_request *r = g->in_flight ? container_of(g->asked.next, struct get_request, link) : NULL;
+	struct get_question *r = g->in_flight ? container_of(g->asked.next, struct get_question, link) : NULL;
 
 	if (!r || r->answer_id != id) {
 		g->unexpected++;
@@ -202,7 +202,7 @@ static void ask_version(struct get *g, u32 version)
 	get_ask(g, &g->version_request);
 }
 
-static int version_accept(struct get_request *r, struct bytes b)
+static int version_accept(struct get_question *r, struct bytes b)
 {
 	struct get *g = container_of(r, struct get, version_request);
 	struct get_version_response a;
@@ -213,7 +213,7 @@ static int version_accept(struct get_request *r, struct bytes b)
 	return 0;
 }
 
-static void version_done(struct get_request *r, int error)
+static void version_done(struct get_question *r, int error)
 {
 	struct get *g = container_of(r, struct get, version_request);
 	struct get_header m = { GET_HEADER_VERSION, GET_HOST_REQUEST, GET_DEVICE_PLATFORM_SETTINGS_V2 };
@@ -232,7 +232,7 @@ static void version_done(struct get_request *r, int error)
 	}
 }
 
-static int settings_accept(struct get_request *r, struct bytes b)
+static int settings_accept(struct get_question *r, struct bytes b)
 {
 	struct get *g = container_of(r, struct get, settings_request);
 	struct get_dps_v2_response a;
@@ -253,7 +253,7 @@ static int settings_accept(struct get_request *r, struct bytes b)
 	return a.payload_state == GET_PAYLOAD_MORE;
 }
 
-static void settings_done(struct get_request *r, int error)
+static void settings_done(struct get_question *r, int error)
 {
 	struct get *g = container_of(r, struct get, settings_request);
 
@@ -281,8 +281,8 @@ struct get *get_create(struct exec *exec, const struct get_port *port, void *por
 		return NULL;
 	*g = (struct get){ .exec = exec, .port = port, .port_context = port_context, .events = events, .context = context,
 			   .timer.fire = timed_out };
-	g->version_request = (struct get_request){ .accept = version_accept, .done = version_done, .answer_id = GET_VERSION };
-	g->settings_request = (struct get_request){ .accept = settings_accept, .done = settings_done,
+	g->version_request = (struct get_question){ .accept = version_accept, .done = version_done, .answer_id = GET_VERSION };
+	g->settings_request = (struct get_question){ .accept = settings_accept, .done = settings_done,
 						    .answer_id = GET_DEVICE_PLATFORM_SETTINGS_V2_REV1 };
 	list_init(&g->asked);
 	list_init(&g->queue);

@@ -27,9 +27,9 @@ struct get_events {
  * One question. message is copied. accept() judges each answer: 0 complete, 1 more will come, -errno. done() once, with 0,
  * -ETIMEDOUT, -EPIPE (channel gone) or what accept() said; the request is the caller's again then.
  */
-struct get_request {
-	int (*accept)(struct get_request *, struct bytes answer); /* whole message, header included */
-	void (*done)(struct get_request *, int error);
+struct get_question {
+	int (*accept)(struct get_question *, struct bytes answer); /* whole message, header included */
+	void (*done)(struct get_question *, int error);
 	u16 answer_id, message_len;
 	u8 message[64];
 	u64 timeout_ns;
@@ -48,7 +48,7 @@ void get_received(struct get *get, const void *data, size_t len);
 void get_writable(struct get *get);
 void get_closed(struct get *get, int error);
 
-void get_ask(struct get *get, struct get_request *request);
+void get_ask(struct get *get, struct get_question *request);
 /* sends, or queues up to 32 messages while the ring is full; one more is dropped and counted */
 void get_notify(struct get *get, const void *message, size_t len);
 void get_notify_power_off(struct get *get);
