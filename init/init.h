@@ -6,7 +6,7 @@
 /* ---- setup.c: each step says its own errors and goes on; a firmware that boots without /dev/pts is better than none */
 /* proc, sysfs, devtmpfs, devpts, tmpfs on /run and /tmp; makes the directories */
 void setup_mounts(void);
-/* descriptors 0-2: /dev/null, so that nothing a child opens gets their numbers */
+/* descriptors 0-2: /dev/null and, for output, the kernel log; open in any case, so that nothing else gets their numbers */
 void setup_standard_files(void);
 /* limits, panic policy, memory reserve, core files */
 void setup_kernel(void);

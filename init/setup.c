@@ -38,20 +38,17 @@ void setup_mounts(void)
 
 void setup_standard_files(void)
 {
-	int fd;
+	static const char *const paths[] = { "/dev/null", "/dev/kmsg", "/dev/kmsg" };
 
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd < 2);
-	if (fd > 2)
-		close(fd);
-	/* the kernel gave us the console, if there is one: nothing of ours reads it or writes to it */
-	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int i = 0; fd >= 0 && i < 3; i++)
-		if (fd != i && dup2(fd, i) < 0)
+	/* what a library or a helper prints then reaches the log instead of a console that nobody reads */
+	for (int i = 0; i < 3; i++) {
+		int fd = open(paths[i], i ? O_WRONLY : O_RDONLY);
+
+		if (fd >= 0 && fd != i && dup2(fd, i) < 0)
 			log_err(-errno, "descriptor %d", i);
-	if (fd > 2)
-		close(fd);
+		if (fd > 2)
+			close(fd);
+	}
 }
 
 static void limit(int resource, const char *name, rlim_t value)
@@ -80,7 +77,6 @@ void setup_kernel(void)
 	limit(RLIMIT_NOFILE, "open files", OPEN_FILES_MAX);
 	/* no helper takes cores yet, and a core written to the initramfs would eat the memory that is left */
 	limit(RLIMIT_CORE, "core files", 0);
-	set("/proc/sys/kernel/core_pattern", "");
 	/* a killed worker is worse than a restart that the host sees (facts B4) */
 	set("/proc/sys/vm/panic_on_oom", "1");
 	set("/proc/sys/vm/min_free_kbytes", "1024");
