@@ -178,7 +178,7 @@ void data_destroy(struct data_port *p)
 		op_cancel(p->exec, &p->accept_op);
 	} else if (p->listen_fd >= 0) {
 		close(p->listen_fd);
-		port_put(p);
+		p->holds--; /* the owner's own is still there */
 	}
 	port_put(p);
 }

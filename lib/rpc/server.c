@@ -593,7 +593,7 @@ void ttrpc_server_destroy(struct ttrpc_server *s)
 		op_cancel(s->exec, &s->accept_op);
 	} else if (s->listen_fd >= 0) {
 		close(s->listen_fd);
-		server_put(s);
+		s->holds--; /* the owner's own is still there */
 	}
 	server_put(s);
 }
