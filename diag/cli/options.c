@@ -120,10 +120,10 @@ static int apply(struct cursor *c, struct options *o, const char *name)
 		o->version = true;
 	} else if (!strcmp(name, "depth")) {
 		r = number_option(c, "--depth", 0, NODE_DEPTH_MAX - 1, &number);
-		o->depth = (unsigned)number + 1;
+		o->depth = r ? 0 : (unsigned)number + 1;
 	} else if (!strcmp(name, "timeout")) {
 		r = number_option(c, "--timeout", 0.001, 86400, &number);
-		o->timeout_ms = (unsigned)(number * 1000);
+		o->timeout_ms = r ? 0 : (unsigned)(number * 1000);
 	} else if (!strcmp(name, "update")) {
 		r = value_of(c, "--update", &o->update);
 	} else if (!strcmp(name, "watch")) {
