@@ -89,6 +89,7 @@ static void run(struct fixture *f, const char *path)
 	alarm(20);
 	assert_int_equal(exec_run(f->child.exec), 0);
 	alarm(0);
+	exec_destroy(f->child.exec);
 	close(null);
 	assert_true(f->ended);
 	assert_int_equal(f->notified, 1);
