@@ -80,7 +80,7 @@ bool decode_head(struct insn *i, const struct emul_state *s)
 	i->opcode = byte;
 	if (byte == 0x0f)
 		i->opcode = (u16)(0x0f00 | next(i));
-	return !i->truncated && i->at <= 15;
+	return !i->truncated;
 }
 
 /* 16-bit addressing, SDM table 2-1 */
