@@ -14,11 +14,11 @@ Q := $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 # ---- what is built, in layers: a folder may include only from itself, spec/ and its DEPS
-FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/igvm lib/apic lib/vmbus lib/uart \
+FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dtb lib/igvm lib/apic lib/vmbus lib/uart \
 	boot igvmgen init \
-	vmm/hcl vmm/mem vmm/emul vmm/bus vmm/chipset vmm/vmbus vmm/vp vmm/loader vmm/uio vmm/serial vmm/get vmm/worker \
+	vmm/hcl vmm/mem vmm/emul vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/vp vmm/loader vmm/get vmm/worker \
 	diag/server diag/cli initramfs \
-	host tests/guests tests/lib tests/unit tests/fuzz tests/sim
+	host/load host/vtl host/vmbus host/pvhost tests/guests tests/lib tests/unit tests/fuzz tests/sim
 FOLDERS := $(patsubst %/build.mk,%,$(wildcard $(addsuffix /build.mk,$(FOLDERS))))
 
 # ---- flavours: the same source, compiled for different worlds
@@ -33,18 +33,19 @@ LDFLAGS_target := -static -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,nosepara
 CC_native := gcc
 CFLAGS_native := $(COMMON) -O2 -D_GNU_SOURCE -isystem $(O)/deps/uapi
 LDFLAGS_native :=
+CLANG_WARN := -Wno-gnu-variable-sized-type-not-at-end
 CC_host := clang
-CFLAGS_host := $(COMMON) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_host := $(COMMON) $(CLANG_WARN) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS_host := -fsanitize=address,undefined
 CC_tsan := clang
-CFLAGS_tsan := $(COMMON) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=thread
+CFLAGS_tsan := $(COMMON) $(CLANG_WARN) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=thread
 LDFLAGS_tsan := -fsanitize=thread
 CC_fuzz := clang
-CFLAGS_fuzz := $(COMMON) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+CFLAGS_fuzz := $(COMMON) $(CLANG_WARN) -O1 -D_GNU_SOURCE -isystem $(O)/deps/uapi -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 CC_bare := gcc
 CFLAGS_bare := $(COMMON) -Os -ffreestanding -fno-builtin -mgeneral-regs-only -mno-red-zone -fno-stack-protector \
-	-fno-pic -fcf-protection=none -fno-asynchronous-unwind-tables -DPARAVANE_BARE -mcmodel=small
+	-fpie -fcf-protection=none -fno-asynchronous-unwind-tables -DPARAVANE_BARE -mcmodel=small
 LDFLAGS_bare := -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096
 FLAVOUR_LIST := target native host tsan fuzz bare
 
@@ -114,7 +115,7 @@ PROGRAMS += $(O)/$(PROGFLAVOUR_$(2))/bin/$(2)
 $(O)/$(PROGFLAVOUR_$(2))/bin/$(2): $(call obj,$(PROGFLAVOUR_$(2)),$(addprefix $(1)/,$(PROG_$(2)))) $(call archives,$(PROGFLAVOUR_$(2)),$(1)) $(PROGSCRIPT_$(2))
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC_$(PROGFLAVOUR_$(2))) $$(LDFLAGS_$(PROGFLAVOUR_$(2))) $(if $(PROGSCRIPT_$(2)),-Wl,-T$(PROGSCRIPT_$(2))) -o $$@ $$(filter %.o,$$^) \
+	$$(Q)$$(CC_$(PROGFLAVOUR_$(2))) $$(LDFLAGS_$(PROGFLAVOUR_$(2))) $(if $(PROGSCRIPT_$(2)),-T $(PROGSCRIPT_$(2))) -o $$@ $$(filter %.o,$$^) \
 		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(call linklibs,$(1)) $(PROGLIBS_$(2))
 endef
 $(foreach d,$(FOLDERS),$(foreach p,$(prog/$(d)),$(eval $(call prog_rule,$(d),$(p)))))

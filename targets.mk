@@ -1,21 +1,96 @@
 # The targets people type. Kept apart from Makefile so that the rules stay readable.
-all: $(PROGRAMS)  ## every program
+export O CACHE JOBS
 
-UAPI_HEADERS := asm-generic asm linux
-$(O)/deps/.uapi:
+all: $(PROGRAMS)  ## every program, firmware and host side
+
+# ---- what is not ours: packages, kernels, libraries (scripts/deps keeps them in $(CACHE))
+$(O)/.setup: scripts/setup
+	@mkdir -p $(@D); scripts/setup && touch $@
+$(O)/deps/.uapi: $(O)/.setup
 	@mkdir -p $(O)/deps/uapi; touch $@
-$(O)/deps/.target:
+$(O)/deps/.target: $(O)/.setup scripts/deps kernel/build kernel/fetch $(wildcard configs/kernel/*.config)
 	@mkdir -p $(O)/deps; scripts/deps musl $(O)/deps && touch $@
+$(O)/deps/.guest: $(O)/.setup scripts/deps
+	@mkdir -p $(O)/deps; scripts/deps guest $(O)/deps && touch $@
+$(O)/deps/kernel-debug/vmlinux: $(O)/.setup kernel/build $(wildcard configs/kernel/*.config)
+	@kernel/build $(@D) configs/kernel/debug.config
+	@touch -h $@
 
-check-unit: $(UNIT)  ## unit tests under ASan and UBSan
-	@scripts/run-tests $(UNIT)
+# ---- firmware image
+-include initramfs/rules.mk
+VTL2_CMDLINE ?= printk.devkmsg=on vfio.enable_unsafe_noiommu_mode=1 loglevel=4
+VTL0_APPEND ?= console=ttyS0,115200 quiet
+VTL0_KERNEL ?= $(O)/deps/guest/vmlinuz
+VTL0_INITRD ?= $(O)/guest.initrd
+IMAGE ?= $(O)/paravane.igvm
+IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
+
+$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/deps/.guest
+	$(call say,INITRD,$@)
+	$(Q)tests/guests/mkinitrd $@
+$(IMAGE): $(IMAGE_INPUTS) $(VTL0_INITRD)
+	$(call say,IGVM,$@)
+	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(O)/deps/kernel/vmlinux --initrd $(O)/initramfs.cpio.zst \
+		--cmdline '$(VTL2_CMDLINE)' --vtl0-kernel $(VTL0_KERNEL) --vtl0-initrd $(VTL0_INITRD) --vtl0-cmdline '$(VTL0_APPEND)' -o $@
+image: $(IMAGE)  ## paravane.igvm, with a stock Debian guest kernel as its payload
+
+$(O)/bench.initramfs: scripts/bench/build scripts/bench/init.sh $(O)/deps/.guest | $(O)/native/bin/pvhost
+	$(call say,BENCH,$@)
+	$(Q)scripts/bench/build $@
+bench-machine: $(O)/bench.initramfs  ## the initramfs of the machine that stands in for a KVM host
+
+tools: $(O)/native/bin/pvhost $(O)/native/bin/pvdiag $(O)/native/bin/igvmgen
+machine: image tools bench-machine  ## all that scripts/vm needs
+
+# ---- run
+run: machine  ## boot the firmware and a guest to a shell (CPUS=1 MEMORY=1G)
+	@scripts/vm -n run down
+	@trap 'scripts/vm -n run down' EXIT; \
+	scripts/vm -n run up --cpus $(or $(CPUS),1) --memory $(or $(MEMORY),1G) --no-reboot && scripts/vm -n run console
+debug: machine $(O)/deps/kernel-debug/vmlinux  ## a machine whose firmware kernel has symbols, and its console in logs
+	@$(MAKE) image IMAGE=$(O)/paravane-debug.igvm
+	@scripts/vm -n debug up --igvm $(O)/paravane-debug.igvm --vtl2-console
+	@echo "scripts/vm -n debug logs vtl2 | diag inspect | gdb ; scripts/vm -n debug down"
+
+# ---- check
+RESULTS := $(abspath $(O))/results
+export RESULTS
 TSAN_EXEC := tests/unit/lib/task/test_exec.c lib/task/exec.c lib/task/timers.c lib/task/wake.c lib/task/exec_uring.c \
 	lib/task/exec_sim.c lib/log/log.c lib/os/file.c
 $(O)/tsan/test_exec: $(call obj,tsan,$(TSAN_EXEC))
 	$(Q)$(CC_tsan) $(LDFLAGS_tsan) -o $@ $^ -luring -lpthread -lcmocka
 check-tsan: $(O)/tsan/test_exec  ## the wake rule under ThreadSanitizer
 	@scripts/run-tests $^
+check-unit: $(UNIT)
+	@scripts/run-tests $(UNIT)
+print-deps:
+	@$(foreach d,$(FOLDERS),echo '$(d): $(deps/$(d))';)
+check-layers: $(UNIT)
+	@scripts/check-layers
+check-headers: $(O)/deps/.uapi
+	@scripts/check-headers
+check-style:
+	@scripts/check-style
+check: check-style check-layers check-headers check-unit  ## quick: style, layers, headers, unit tests
+
+check-igvm: $(O)/native/bin/igvmgen $(O)/bare/bin/shim $(O)/deps/.target  ## images against an independent reader
+	@tests/igvm/check.sh $(O)/native/bin/igvmgen $(O)/bare/bin/shim $(O)/deps/kernel/vmlinux
+
+fuzz: $(FUZZERS)  ## each fuzz target for FUZZ_TIME seconds (20)
+	@scripts/run-fuzz $(or $(FUZZ_TIME),20) $(FUZZERS)
+e2e: machine  ## the tests that boot machines
+	@tests/e2e/run
+test:  ## everything CI runs
+	@scripts/test
+long:  ## long runs: TEST=fuzz|boots SEED= TIME=
+	@scripts/long "$(TEST)" "$(TIME)"
+report-size:  ## functions past 70 lines, files past 600
+	@scripts/report-size
+compile_commands.json: $(PROGRAMS)
+	@{ echo '['; find $(O) -name '*.json' -path '*.o.json' -exec cat {} + | sed '$$ s/,$$//'; echo ']'; } >$@
 clean:  ## remove what was built (the cache stays)
-	rm -rf $(O)
+	rm -rf $(O) compile_commands.json
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z_.0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_.0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 26
+.PHONY: all image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
+	check-headers check-style report-size check-igvm FORCE

@@ -56,7 +56,7 @@ struct hv_intercept_header {
 	struct hv_segment cs;
 	u64 rip;
 	u64 rflags;
-} __packed;
+};
 _Static_assert(sizeof(struct hv_intercept_header) == 40, "hvhdk.h hv_x64_intercept_message_header");
 
 struct hv_io_port_intercept {
@@ -69,7 +69,7 @@ struct hv_io_port_intercept {
 	u8 instruction_bytes[16];
 	struct hv_segment ds, es;
 	u64 rcx, rsi, rdi;
-} __packed;
+};
 _Static_assert(offsetof(struct hv_io_port_intercept, rax) == 48, "TLFS HV_X64_IO_PORT_INTERCEPT_MESSAGE");
 _Static_assert(sizeof(struct hv_io_port_intercept) == 128, "TLFS HV_X64_IO_PORT_INTERCEPT_MESSAGE");
 #define HV_IO_SIZE 0x7u
@@ -86,7 +86,7 @@ struct hv_memory_intercept {
 	u64 gva;
 	u64 gpa;
 	u8 instruction_bytes[16];
-} __packed;
+};
 _Static_assert(offsetof(struct hv_memory_intercept, instruction_bytes) == 64, "hvhdk.h hv_x64_memory_intercept_message");
 
 struct hv_msr_intercept {
@@ -94,14 +94,14 @@ struct hv_msr_intercept {
 	u32 msr;
 	u32 reserved;
 	u64 rdx, rax;
-} __packed;
+};
 _Static_assert(sizeof(struct hv_msr_intercept) == 64, "TLFS HV_X64_MSR_INTERCEPT_MESSAGE");
 
 struct hv_cpuid_intercept {
 	struct hv_intercept_header header;
 	u64 rax, rcx, rdx, rbx;
 	u64 default_rax, default_rcx, default_rdx, default_rbx;
-} __packed;
+};
 _Static_assert(sizeof(struct hv_cpuid_intercept) == 104, "TLFS HV_X64_CPUID_INTERCEPT_MESSAGE");
 
 struct hv_exception_intercept {
@@ -115,7 +115,7 @@ struct hv_exception_intercept {
 	u8 instruction_bytes[16];
 	struct hv_segment ds, ss;
 	u64 gprs[16]; /* RAX RCX RDX RBX RSP RBP RSI RDI R8..R15 */
-} __packed;
+};
 
 struct hv_hypercall_intercept {
 	struct hv_intercept_header header;
@@ -123,19 +123,19 @@ struct hv_hypercall_intercept {
 	u64 xmm[12];
 	u32 flags; /* bit 0: isolated */
 	u32 reserved[3];
-} __packed;
+};
 _Static_assert(sizeof(struct hv_hypercall_intercept) == 208, "hvdef HvX64HypercallInterceptMessage");
 
 struct hv_deliverable_intercept {
 	struct hv_intercept_header header;
 	u32 type; /* of the pending interruption: 0 external, 2 NMI */
 	u32 reserved;
-} __packed;
+};
 
 struct hv_apic_eoi {
 	u32 vp_index;
 	u32 vector;
-} __packed;
+};
 
 struct hv_timer_expired {
 	u32 timer_index;

@@ -59,7 +59,7 @@ struct hv_register_page {
 	u64 interrupt_state;
 	u64 instruction_emulation_hints;
 	u64 xfem;
-} __packed;
+};
 _Static_assert(offsetof(struct hv_register_page, rip) == 136, "hvhdk.h hv_vp_register_page");
 _Static_assert(offsetof(struct hv_register_page, es) == 256, "hvhdk.h hv_vp_register_page");
 _Static_assert(offsetof(struct hv_register_page, xfem) == 424, "hvhdk.h hv_vp_register_page");

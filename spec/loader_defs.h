@@ -1,6 +1,7 @@
 /*
  * What an OpenHCL-style image carries in memory besides code. Source: microsoft/openvmm (1488a37b7cfe),
- * vm/loader/loader_defs/src/paravisor.rs; memory-type numbers: openhcl/bootloader_fdt_parser. Little endian.
+ * vm/loader/loader_defs/src/paravisor.rs; memory-type numbers: openhcl/bootloader_fdt_parser. Little
+ * endian.
  */
 #pragma once
 
@@ -40,8 +41,9 @@ struct openhcl_uefi_info {
 };
 
 /*
- * kernel_entrypoint 0 is Paravane's own use of this structure, not OpenHCL's: kernel_region then holds a whole bzImage
- * file, to be loaded by the x86 boot protocol. With any other value the region is memory to be entered as it is.
+ * kernel_entrypoint 0 is Paravane's own use of this structure, not OpenHCL's: kernel_region then holds a
+ * whole bzImage file, to be loaded by the x86 boot protocol. With any other value the region is memory to
+ * be entered as it is.
  */
 struct openhcl_linux_info {
 	struct page_region kernel_region;

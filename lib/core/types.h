@@ -33,9 +33,9 @@ typedef int64_t s64;
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE 4096u
-#define KiB 1024ull
-#define MiB (1024ull * KiB)
-#define GiB (1024ull * MiB)
+#define KiB ((u64)1024)
+#define MiB (1024 * KiB)
+#define GiB (1024 * MiB)
 
 /* a + b into *ret; true when the sum does not fit (then *ret is not touched) */
 static inline bool add_overflow(u64 a, u64 b, u64 *ret)

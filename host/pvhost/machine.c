@@ -1,0 +1,377 @@
+#include "host/pvhost/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/load/igvm_load.h"
+#include "host/pvhost/monitor.h"
+#include "lib/log/log.h"
+#include "lib/os/file.h"
+#include "spec/igvm.h"
+#include "spec/vmbus.h"
+
+LOG_DOMAIN("machine");
+
+#define IMAGE_MAX (512 * MiB)
+#define LOW_MMIO_BASE 0xf8000000ull
+#define LOW_MMIO_VTL2_SIZE 0x1f00000ull /* a gap behind it: Linux counts a range's end one too far */
+#define LOW_MMIO_VTL0_BASE 0xfa000000ull
+#define LOW_MMIO_VTL0_SIZE 0x4000000ull
+#define HIGH_MMIO_BASE 0xfe0000000ull
+#define HIGH_MMIO_SIZE 0xff00000ull
+#define REGISTERS_MAX 64
+
+/* what Hyper-V's management would have sent for a machine without storage and network of its own */
+static const char settings[] =
+	"{\"V1\":{\"SecureBootEnabled\":false,\"SecureBootTemplateId\":\"None\",\"EnableTpm\":false,"
+	"\"BiosGuid\":\"00000000-0000-0000-0000-000000000000\",\"SerialNumber\":\"\",\"BaseBoardSerialNumber\":\"\","
+	"\"ChassisSerialNumber\":\"\",\"ChassisAssetTag\":\"\",\"Com1\":{\"EnablePort\":true,\"DebuggerMode\":false,"
+	"\"EnableVmbusRedirector\":true},\"Com2\":{\"EnablePort\":true,\"DebuggerMode\":false,\"EnableVmbusRedirector\":true}},"
+	"\"V2\":{\"Static\":{\"LegacyMemoryMap\":false,\"PauseAfterBootFailure\":false,\"PxeIpV6\":false,"
+	"\"MeasureAdditionalPcrs\":false,\"DisableFrontpage\":true,\"DisableSha384Pcr\":false,"
+	"\"MediaPresentEnabledByDefault\":false,\"MemoryProtectionMode\":0,\"VpciBootEnabled\":false,"
+	"\"VpciInstanceFilter\":null,\"NumLockEnabled\":false,\"FirmwareModeIsPcat\":false,\"AlwaysRelayHostMmio\":false,"
+	"\"VmbusRedirectionEnabled\":true,\"NoPersistentSecrets\":true,\"WatchdogEnabled\":false,\"Vtl2Settings\":null},"
+	"\"Dynamic\":{\"NvdimmCount\":0,\"EnablePsp\":false,\"GenerationIdLow\":0,\"GenerationIdHigh\":0,"
+	"\"IsServicingScenario\":false}}}";
+
+/* ---- what the partition asks of the machine; VP threads */
+
+static u16 on_post(void *ctx, u32 vp, enum vtl vtl, const struct hv_post_message *message)
+{
+	struct machine *m = ctx;
+
+	return vtl == VTL2 ? vmbus_post_message(m->vmbus, message) : HV_STATUS_INVALID_CONNECTION_ID;
+}
+
+static u16 on_signal(void *ctx, u32 vp, enum vtl vtl, u32 connection, u16 flag)
+{
+	struct machine *m = ctx;
+
+	return vtl == VTL2 ? vmbus_signal_event(m->vmbus, connection) : HV_STATUS_INVALID_CONNECTION_ID;
+}
+
+static void on_debug_output(void *ctx, u8 byte)
+{
+	struct machine *m = ctx;
+
+	if (m->debug_fd >= 0 && write(m->debug_fd, &byte, 1) < 0)
+		log_guest("--vtl2-console: %s", strerror(errno));
+}
+
+static void on_event(void *ctx, enum partition_event event, enum vtl vtl, u32 vp, const char *text)
+{
+	struct machine *m = ctx;
+
+	if (event == PARTITION_CRASH && vtl == VTL0) {
+		log_at(LOG_NOTICE, "%s", text);
+		return;
+	}
+	log_at(LOG_ERROR, "%s", text);
+	machine_request(m, MACHINE_FAILED);
+}
+
+static const struct partition_ops partition_callbacks = {
+	.post_message = on_post, .signal_event = on_signal, .debug_output = on_debug_output, .event = on_event,
+};
+
+/* ---- what VMBus and GET ask; loop thread */
+
+static void *io_memory(void *ctx, u64 gpa, u64 len)
+{
+	struct machine *m = ctx;
+
+	return partition_memory(m->partition, gpa, len, true);
+}
+
+static bool io_post(void *ctx, u32 vp, u8 sint, const void *message, u32 len)
+{
+	struct machine *m = ctx;
+
+	return partition_post(m->partition, vp, VTL2, sint, HVMSG_VMBUS, message, len);
+}
+
+static void io_signal(void *ctx, u32 vp, u8 sint, u16 flag)
+{
+	struct machine *m = ctx;
+
+	partition_signal(m->partition, vp, VTL2, sint, flag);
+}
+
+static u64 get_reference_time(void *ctx)
+{
+	struct machine *m = ctx;
+
+	return partition_reference_time(m->partition);
+}
+
+static void on_get_event(void *ctx, enum get_event event, const char *text)
+{
+	struct machine *m = ctx;
+
+	switch (event) {
+	case GET_EVENT_POWER_OFF: machine_request(m, MACHINE_POWERED_OFF); return;
+	case GET_EVENT_RESET: machine_request(m, MACHINE_RESET); return;
+	case GET_EVENT_VTL0_STARTED:
+		m->vtl0_started = true;
+		log_at(LOG_INFO, "the guest runs");
+		return;
+	case GET_EVENT_START_FAILED:
+		log_at(LOG_ERROR, "the firmware could not start the guest: %s", text);
+		machine_request(m, MACHINE_FAILED);
+		return;
+	case GET_EVENT_CRASH:
+		log_at(LOG_ERROR, "the firmware reports a crash: %s", text);
+		machine_request(m, MACHINE_FAILED);
+		return;
+	case GET_EVENT_TRIPLE_FAULT: log_at(LOG_NOTICE, "the guest ended in a triple fault: %s", text); return;
+	}
+}
+
+/* ---- memory map */
+
+/* VTL0's RAM from 0, around the low MMIO gap; VTL2's behind all of it */
+static void plan_memory(struct machine *m, u64 vtl2_size)
+{
+	u64 low = MIN(m->options->memory, LOW_MMIO_BASE), high = m->options->memory - low;
+	u32 n = 0;
+
+	m->config.ram[n++] = (struct partition_ram){ 0, low, false };
+	if (high)
+		m->config.ram[n++] = (struct partition_ram){ 4 * GiB, high, false };
+	u64 end = high ? 4 * GiB + high : low;
+
+	m->vtl2_base = ALIGN_UP(end, 2 * MiB);
+	if (m->vtl2_base < LOW_MMIO_BASE && m->vtl2_base + vtl2_size > LOW_MMIO_BASE)
+		m->vtl2_base = 4 * GiB;
+	m->vtl2_size = vtl2_size;
+	m->config.ram[n++] = (struct partition_ram){ m->vtl2_base, vtl2_size, true };
+	m->config.ram_count = n;
+}
+
+static int load_image(struct machine *m)
+{
+	struct load_cpu cpus[PARTITION_MAX_VPS] = { 0 };
+	struct load_range ram[PARTITION_MAX_RAM];
+	struct load_register registers[REGISTERS_MAX];
+	u8 entropy[64];
+	char why[256];
+	u32 count;
+	u64 high = MAX(HIGH_MMIO_BASE, ALIGN_UP(m->vtl2_base + m->vtl2_size, GiB));
+
+	for (u32 i = 0; i < m->options->cpus; i++)
+		cpus[i].apic_id = i;
+	for (u32 i = 0; i < m->config.ram_count; i++)
+		ram[i] = (struct load_range){ m->config.ram[i].base, m->config.ram[i].size,
+					      m->config.ram[i].vtl2 ? IGVM_MEMORY_TYPE_VTL2_PROTECTABLE : IGVM_MEMORY_TYPE_MEMORY };
+	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
+		return log_err(-errno, "entropy for the firmware");
+	struct load_request request = {
+		.memory = { io_memory, m },
+		.cpus = cpus, .cpu_count = m->options->cpus,
+		.ram = ram, .ram_count = m->config.ram_count,
+		.vtl2 = { m->vtl2_base, m->vtl2_size, 0 },
+		.vtl0_mmio = { { LOW_MMIO_VTL0_BASE, LOW_MMIO_VTL0_SIZE, 0 }, { high, HIGH_MMIO_SIZE, 0 } },
+		.vtl2_mmio = { { LOW_MMIO_BASE, LOW_MMIO_VTL2_SIZE, 0 }, { high + 0x10000000, HIGH_MMIO_SIZE, 0 } },
+		.vtl0_connection_id = VMBUS_CONNECTION_LEGACY, .vtl2_connection_id = VMBUS_CONNECTION_REDIRECT_VTL2,
+		.bootargs = m->options->vtl2_append, .com3 = m->options->vtl2_console != NULL,
+		.entropy = entropy, .entropy_len = sizeof(entropy),
+	};
+
+	if (igvm_load(&m->igvm, &request, registers, REGISTERS_MAX, &count, why, sizeof(why)))
+		return log_err(-EINVAL, "%s cannot be loaded: %s", m->options->igvm, why);
+	for (u32 i = 0; i < count; i++)
+		if (registers[i].vtl == 2 && partition_set_register(m->partition, VTL2, registers[i].name, registers[i].value))
+			return log_err(-EINVAL, "%s sets register %#x, which this host does not have", m->options->igvm, registers[i].name);
+	return 0;
+}
+
+static int start_partition(struct machine *m)
+{
+	int r = partition_create(&m->config, &m->partition);
+
+	if (!r)
+		r = load_image(m);
+	if (!r)
+		r = partition_start(m->partition);
+	return r;
+}
+
+/* ---- ends */
+
+void machine_request(struct machine *m, enum machine_end end)
+{
+	int none = MACHINE_RUNNING;
+
+	/* a failure outranks what was asked before it */
+	if (end == MACHINE_FAILED)
+		atomic_store(&m->pending_end, end);
+	else
+		atomic_compare_exchange_strong(&m->pending_end, &none, end);
+	loop_post(m->loop, &m->end_work);
+}
+
+static void reset(struct machine *m)
+{
+	m->resets++;
+	m->vtl0_started = false;
+	vmbus_reset(m->vmbus);
+	partition_destroy(m->partition);
+	m->partition = NULL;
+	if (start_partition(m)) {
+		m->result = MACHINE_FAILED;
+		loop_stop(m->loop);
+	}
+}
+
+static void handle_end(struct loop_work *work)
+{
+	struct machine *m = container_of(work, struct machine, end_work);
+	enum machine_end end = atomic_exchange(&m->pending_end, MACHINE_RUNNING);
+
+	if (end == MACHINE_RUNNING)
+		return;
+	if (end == MACHINE_RESET && !m->options->no_reboot) {
+		log_at(LOG_INFO, "reset");
+		reset(m);
+		return;
+	}
+	m->result = end;
+	loop_stop(m->loop);
+}
+
+static void on_console_escape(void *ctx, char key)
+{
+	struct machine *m = ctx;
+
+	if (key == 'x')
+		machine_request(m, MACHINE_POWERED_OFF);
+	else if (key == 'r')
+		machine_request(m, MACHINE_RESET);
+	else
+		fprintf(stderr, "\r\n[Ctrl-A x: end, Ctrl-A r: reset, Ctrl-A Ctrl-A: Ctrl-A]\r\n");
+}
+
+/* ---- building */
+
+static int read_image(struct machine *m)
+{
+	char why[256];
+	int r = file_read(m->options->igvm, IMAGE_MAX, &m->image, &m->image_len);
+	u64 size, align;
+
+	if (r)
+		return log_err(r, "--igvm %s cannot be read; 'make image' builds one", m->options->igvm);
+	if (igvm_open(m->image, m->image_len, &m->igvm, why, sizeof(why)))
+		return log_err(-EINVAL, "--igvm %s: %s", m->options->igvm, why);
+	if (igvm_vtl2_needs(&m->igvm, &size, &align, why, sizeof(why)))
+		return log_err(-EINVAL, "--igvm %s: %s", m->options->igvm, why);
+	if (m->options->vtl2_memory && m->options->vtl2_memory < size)
+		log_at(LOG_WARN, "--vtl2-memory %luM is less than the %luM this image asks for", m->options->vtl2_memory / MiB, size / MiB);
+	m->config.mmio_hole_base = LOW_MMIO_BASE;
+	plan_memory(m, m->options->vtl2_memory ? m->options->vtl2_memory : ALIGN_UP(size, 2 * MiB));
+	return 0;
+}
+
+static int make_devices(struct machine *m, const char *vsock)
+{
+	struct vmbus_io io = { io_memory, io_post, io_signal, m->options->cpus, m };
+	struct get_config get = { settings, get_reference_time, on_get_event, m };
+
+	m->vmbus = vmbus_create(m->loop, &io);
+	if (!m->vmbus)
+		return log_err(-ENOMEM, "VMBus");
+	int r = get_create(m->vmbus, &get, &m->get);
+
+	for (u32 i = 0; !r && i < 2; i++)
+		r = uart_create(m->loop, m->vmbus, i + 1, m->options->serial[i], &m->uart[i]);
+	if (!r)
+		uart_on_escape(m->uart[0], on_console_escape, m);
+	if (!r)
+		r = hvsock_create(m->loop, m->vmbus, vsock, &m->hvsock);
+	return r;
+}
+
+static void socket_path(const struct options *o, const char *given, const char *suffix, char *out, size_t size)
+{
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+	char parent[96];
+
+	if (given) {
+		snprintf(out, size, "%s", given);
+		return;
+	}
+	snprintf(parent, sizeof(parent), "%s/paravane", dir && *dir ? dir : "/run");
+	mkdir(parent, 0755);
+	snprintf(out, size, "%s/%s.%s", parent, o->name, suffix);
+}
+
+int machine_create(const struct options *options, struct machine **ret)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	char vsock[108], monitor[108];
+	int r;
+
+	if (!m)
+		return log_err(-ENOMEM, "machine");
+	m->options = options;
+	m->debug_fd = -1;
+	m->end_work.run = handle_end;
+	m->config.vp_count = options->cpus;
+	m->config.ops = &partition_callbacks;
+	m->config.ctx = m;
+	m->loop = loop_create();
+	r = m->loop ? read_image(m) : log_err(-ENOMEM, "event loop");
+	socket_path(options, options->vsock, "vsock", vsock, sizeof(vsock));
+	socket_path(options, options->monitor, "monitor", monitor, sizeof(monitor));
+	if (!r && options->vtl2_console) {
+		m->debug_fd = open(options->vtl2_console, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		if (m->debug_fd < 0)
+			r = log_err(-errno, "--vtl2-console %s", options->vtl2_console);
+	}
+	if (!r)
+		r = make_devices(m, vsock);
+	if (!r)
+		r = monitor_create(m, monitor, &m->monitor);
+	if (!r)
+		r = start_partition(m);
+	if (r) {
+		machine_destroy(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	if (m->partition)
+		partition_stop(m->partition);
+	monitor_destroy(m->monitor);
+	vmbus_destroy(m->vmbus); /* closes every channel; devices do not touch it after that */
+	hvsock_destroy(m->hvsock);
+	for (u32 i = 0; i < 2; i++)
+		uart_destroy(m->uart[i]);
+	get_destroy(m->get);
+	partition_destroy(m->partition);
+	loop_destroy(m->loop);
+	if (m->debug_fd >= 0)
+		close(m->debug_fd);
+	free(m->image);
+	free(m);
+}
+
+enum machine_end machine_run(struct machine *m)
+{
+	loop_run(m->loop);
+	return m->result;
+}

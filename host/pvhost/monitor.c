@@ -1,0 +1,247 @@
+#include "host/pvhost/monitor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "host/pvhost/machine.h"
+#include "lib/log/log.h"
+
+LOG_DOMAIN("monitor");
+
+#define LINE_MAX_LEN 256
+#define CLIENTS_MAX 8
+
+struct client {
+	struct monitor *owner;
+	struct loop_source source;
+	char line[LINE_MAX_LEN];
+	u32 len;
+};
+
+struct monitor {
+	struct machine *machine;
+	struct loop_source listener;
+	struct client clients[CLIENTS_MAX];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+static const char *const exit_names[40] = {
+	[2] = "io", [5] = "hlt", [6] = "mmio", [7] = "irq_window", [8] = "shutdown", [11] = "set_tpr", [17] = "internal_error",
+	[29] = "rdmsr", [30] = "wrmsr", [39] = "memory_fault",
+};
+static const char *const intercept_names[] = { "io_port", "memory", "msr", "cpuid", "halt", "unrecoverable", "hypercall", "apic_eoi",
+					       "deliverable", "preempted" };
+
+static void print_exits(struct machine *m, FILE *out)
+{
+	for (u32 i = 0; i < partition_vp_count(m->partition); i++) {
+		struct partition_counters c;
+
+		partition_read_counters(m->partition, i, &c);
+		fprintf(out, "vp %u: vtl_switches %lu fpu_copies %lu messages %lu events %lu\n", i, c.vtl_switches, c.fpu_copies,
+			c.messages, c.events);
+		for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
+			fprintf(out, "  vtl%u: kvm_run %lu interrupted %lu interrupts %lu", vtl_number(vtl), c.kvm_runs[vtl],
+				c.interrupted[vtl], c.interrupts[vtl]);
+			for (u32 r = 0; r < ARRAY_SIZE(c.exits[0]); r++)
+				if (c.exits[vtl][r])
+					fprintf(out, " exit_%s %lu", exit_names[r] ? exit_names[r] : "other", c.exits[vtl][r]);
+			fputc('\n', out);
+			fprintf(out, "  vtl%u hypercalls:", vtl_number(vtl));
+			for (u32 h = 0; h < ARRAY_SIZE(c.hypercalls[0]); h++)
+				if (c.hypercalls[vtl][h])
+					fprintf(out, " %#x %lu", h, c.hypercalls[vtl][h]);
+			fputc('\n', out);
+		}
+		fprintf(out, "  intercepts:");
+		for (u32 k = 0; k < ARRAY_SIZE(intercept_names); k++)
+			fprintf(out, " %s %lu", intercept_names[k], c.intercepts[k]);
+		fputc('\n', out);
+	}
+}
+
+static void print_vps(struct machine *m, FILE *out)
+{
+	for (u32 i = 0; i < partition_vp_count(m->partition); i++) {
+		struct partition_vp_state s;
+
+		partition_vp_state(m->partition, i, &s);
+		fprintf(out, "vp %u: %s vtl%u %s rip %#lx rflags %#lx cr3 %#lx pending vtl0 %d vtl2 %d\n", i,
+			s.started ? "started" : "not started", vtl_number(s.vtl), s.waiting ? "waiting" : "running", s.rip, s.rflags,
+			s.cr3, s.pending_vector[VTL0], s.pending_vector[VTL2]);
+	}
+}
+
+static void print_channel(struct channel *c, void *ctx)
+{
+	static const char *const states[] = { "idle", "offered", "open", "rescinded" };
+
+	fprintf(ctx, "channel %u %s: %s vp %u packets in %lu out %lu signals in %lu out %lu\n", c->relid, c->name, states[c->state],
+		c->target_vp, c->packets_in, c->packets_out, c->signals_in, c->signals_out);
+}
+
+static void print_vtl(struct machine *m, FILE *out)
+{
+	fprintf(out, "vtl2 memory %#lx-%#lx (%lu MiB)\nguest memory %lu MiB\nguest %s\nresets %lu\nreference_time %lu\n", m->vtl2_base,
+		m->vtl2_base + m->vtl2_size, m->vtl2_size / MiB, m->options->memory / MiB, m->vtl0_started ? "started" : "not started",
+		m->resets, partition_reference_time(m->partition));
+}
+
+static void print_devices(struct machine *m, FILE *out)
+{
+	u64 a, b, c;
+
+	fprintf(out, "vmbus version %u.%u %s\n", vmbus_version(m->vmbus) >> 16, vmbus_version(m->vmbus) & 0xffff,
+		vmbus_connected(m->vmbus) ? "connected" : "not connected");
+	vmbus_for_each(m->vmbus, print_channel, out);
+	get_counts(m->get, &a, &b);
+	fprintf(out, "get: requests %lu notifications %lu\n", a, b);
+	hvsock_counts(m->hvsock, &a, &b, &c);
+	fprintf(out, "hvsock: connections %lu since start %lu failed %lu\n", a, b, c);
+	for (u32 i = 0; i < 2; i++) {
+		uart_counts(m->uart[i], &a, &b, &c);
+		fprintf(out, "com%u: out %lu in %lu dropped %lu\n", i + 1, a, b, c);
+	}
+}
+
+static void command(struct client *client, const char *line, FILE *out)
+{
+	struct machine *m = client->owner->machine;
+
+	if (!strcmp(line, "info vtl"))
+		print_vtl(m, out);
+	else if (!strcmp(line, "info exits"))
+		print_exits(m, out);
+	else if (!strcmp(line, "info vp"))
+		print_vps(m, out);
+	else if (!strcmp(line, "info devices"))
+		print_devices(m, out);
+	else if (!strcmp(line, "reset"))
+		machine_request(m, MACHINE_RESET);
+	else if (!strcmp(line, "quit"))
+		machine_request(m, MACHINE_POWERED_OFF);
+	else if (!strcmp(line, "help"))
+		fputs("info vtl | info exits | info vp | info devices | reset | quit\n", out);
+	else
+		fprintf(out, "'%.60s' is not a command; try help\n", line);
+}
+
+static void drop(struct client *c)
+{
+	loop_remove(c->owner->machine->loop, &c->source);
+	close(c->source.fd);
+	c->source.fd = -1;
+}
+
+/* answers end with an empty line, so that a client knows when it has all */
+static void answer(struct client *c, const char *line)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return;
+	command(c, line, out);
+	fputc('\n', out);
+	fclose(out);
+	if (send(c->source.fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
+		log_at(LOG_DEBUG, "a monitor client did not take its answer");
+	free(text);
+}
+
+static void client_ready(struct loop_source *source, u32 events)
+{
+	struct client *c = container_of(source, struct client, source);
+	ssize_t n = recv(source->fd, c->line + c->len, LINE_MAX_LEN - 1 - c->len, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop(c);
+		return;
+	}
+	c->len += (u32)n;
+	c->line[c->len] = 0;
+	for (char *end; (end = strchr(c->line, '\n'));) {
+		*end = 0;
+		answer(c, c->line);
+		c->len -= (u32)(end + 1 - c->line);
+		memmove(c->line, end + 1, c->len + 1);
+	}
+	if (c->len == LINE_MAX_LEN - 1)
+		drop(c);
+}
+
+static void accept_client(struct loop_source *source, u32 events)
+{
+	struct monitor *o = container_of(source, struct monitor, listener);
+	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	for (u32 i = 0; fd >= 0 && i < CLIENTS_MAX; i++) {
+		struct client *c = &o->clients[i];
+
+		if (c->source.fd >= 0)
+			continue;
+		*c = (struct client){ .owner = o, .source = { .fd = fd, .events = EPOLLIN, .ready = client_ready } };
+		if (loop_add(o->machine->loop, &c->source)) {
+			c->source.fd = -1;
+			break;
+		}
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+int monitor_create(struct machine *m, const char *path, struct monitor **ret)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct monitor *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return log_err(-ENOMEM, "monitor");
+	o->machine = m;
+	for (u32 i = 0; i < CLIENTS_MAX; i++)
+		o->clients[i].source.fd = -1;
+	o->listener = (struct loop_source){ .fd = -1, .events = EPOLLIN, .ready = accept_client };
+	int r = 0;
+
+	if (snprintf(at.sun_path, sizeof(at.sun_path), "%s", path) >= (int)sizeof(at.sun_path))
+		r = log_err(-ENAMETOOLONG, "--monitor %s", path);
+	unlink(path);
+	memcpy(o->path, at.sun_path, sizeof(o->path));
+	if (!r) {
+		o->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (o->listener.fd < 0 || bind(o->listener.fd, (struct sockaddr *)&at, sizeof(at)) || listen(o->listener.fd, 4))
+			r = log_err(-errno, "--monitor %s", path);
+	}
+	if (!r)
+		r = loop_add(m->loop, &o->listener);
+	if (r) {
+		monitor_destroy(o);
+		return r;
+	}
+	*ret = o;
+	return 0;
+}
+
+void monitor_destroy(struct monitor *o)
+{
+	if (!o)
+		return;
+	for (u32 i = 0; i < CLIENTS_MAX; i++)
+		if (o->clients[i].source.fd >= 0)
+			drop(&o->clients[i]);
+	if (o->listener.fd >= 0) {
+		close(o->listener.fd);
+		unlink(o->path);
+	}
+	free(o);
+}

@@ -1,0 +1,135 @@
+#include "host/pvhost/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/vtl/partition.h"
+
+static const char help[] =
+	"Usage: pvhost [OPTION]... --igvm FILE\n"
+	"Run a VTL2 paravisor and its guest on KVM, as Hyper-V would.\n"
+	"\n"
+	"  --igvm FILE            the firmware image\n"
+	"  --cpus N               virtual processors (default 1)\n"
+	"  --memory SIZE          the guest's memory, e.g. 512M, 2G (default 1G)\n"
+	"  --vtl2-memory SIZE     the firmware's memory (default: what the image asks for)\n"
+	"  --serial BACKEND       COM1, and given a second time COM2: stdio, null, file:PATH, unix:PATH\n"
+	"                         (default: stdio, then null)\n"
+	"  --vsock PATH           unix socket to the firmware's vsock ports (default: RUNDIR/NAME.vsock)\n"
+	"  --monitor PATH         unix socket for monitor commands (default: RUNDIR/NAME.monitor)\n"
+	"  --name NAME            name of this machine (default: vm)\n"
+	"  --vtl2-console FILE    give the firmware a debug port (COM3) that writes to FILE\n"
+	"  --vtl2-append ARGS     more words for the firmware kernel's command line (/chosen bootargs)\n"
+	"  --no-reboot            end when the guest resets\n"
+	"  --log FILTER           what pvhost says on stderr: error, notice, warn, info, debug, or DOMAIN=LEVEL,...\n"
+	"                         (default: notice)\n"
+	"  --help, --version\n"
+	"\n"
+	"RUNDIR is $XDG_RUNTIME_DIR/paravane or /run/paravane. On the stdio console Ctrl-A x ends the machine,\n"
+	"Ctrl-A r resets it, Ctrl-A Ctrl-A is a Ctrl-A.\n"
+	"\n"
+	"Exit status: 0 the guest powered off, 1 could not start, 2 wrong usage, 3 the firmware or the host failed.\n"
+	"\n"
+	"Example: pvhost --igvm build/paravane.igvm --cpus 2 --memory 1G\n";
+
+static bool parse_size(const char *text, u64 *ret)
+{
+	char *end;
+	unsigned long long value;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || text[0] == '-')
+		return false;
+	u64 unit = *end == 'G' || *end == 'g' ? GiB : *end == 'M' || *end == 'm' ? MiB : *end == 'K' || *end == 'k' ? KiB : 0;
+
+	if (!unit && *end)
+		return false;
+	if (unit && (end[1] || value > (1ull << 46) / unit))
+		return false;
+	*ret = unit ? value * unit : value;
+	return true;
+}
+
+static int bad(const char *option, const char *value, const char *want)
+{
+	fprintf(stderr, "pvhost: --%s %s: %s (see pvhost --help)\n", option, value, want);
+	return -EINVAL;
+}
+
+static int check(const struct options *o)
+{
+	char number[24];
+
+	snprintf(number, sizeof(number), "%u", o->cpus);
+	if (!o->cpus || o->cpus > PARTITION_MAX_VPS)
+		return bad("cpus", number, "must be between 1 and 64");
+	snprintf(number, sizeof(number), "%luM", o->memory / MiB);
+	if (o->memory < 128 * MiB || o->memory % (2 * MiB))
+		return bad("memory", number, "must be at least 128M and a multiple of 2M");
+	snprintf(number, sizeof(number), "%luM", o->vtl2_memory / MiB);
+	if (o->vtl2_memory && (o->vtl2_memory < 16 * MiB || o->vtl2_memory % (2 * MiB)))
+		return bad("vtl2-memory", number, "must be at least 16M and a multiple of 2M");
+	if (!o->igvm) {
+		fprintf(stderr, "pvhost: which firmware? Give --igvm FILE; 'make image' builds one (see pvhost --help)\n");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *ret)
+{
+	static const struct option known[] = {
+		{ "igvm", 1, NULL, 'i' }, { "cpus", 1, NULL, 'c' }, { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
+		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
+		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
+		{ "log", 1, NULL, 'l' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
+	};
+	u32 serials = 0;
+	int c;
+
+	*ret = (struct options){ .name = "vm", .serial = { "stdio", "null" }, .cpus = 1, .memory = GiB, .log = "notice" };
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		u64 number = 0;
+
+		switch (c) {
+		case 'i': ret->igvm = optarg; break;
+		case 'c':
+			if (!parse_size(optarg, &number) || number > 1000)
+				return bad("cpus", optarg, "is not a number of processors");
+			ret->cpus = (u32)number;
+			break;
+		case 'm':
+			if (!parse_size(optarg, &ret->memory))
+				return bad("memory", optarg, "is not a size such as 512M or 2G");
+			break;
+		case 'M':
+			if (!parse_size(optarg, &ret->vtl2_memory))
+				return bad("vtl2-memory", optarg, "is not a size such as 64M");
+			break;
+		case 's':
+			if (serials == 2)
+				return bad("serial", optarg, "there are two ports only");
+			ret->serial[serials++] = optarg;
+			break;
+		case 'v': ret->vsock = optarg; break;
+		case 'o': ret->monitor = optarg; break;
+		case 'n': ret->name = optarg; break;
+		case 'C': ret->vtl2_console = optarg; break;
+		case 'A': ret->vtl2_append = optarg; break;
+		case 'R': ret->no_reboot = true; break;
+		case 'l': ret->log = optarg; break;
+		case 'h': fputs(help, stdout); return 1;
+		case 'V': puts("pvhost (Paravane) 0.1"); return 1;
+		default: fprintf(stderr, "Try 'pvhost --help'.\n"); return -EINVAL;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "pvhost: '%s' is not an option (see pvhost --help)\n", argv[optind]);
+		return -EINVAL;
+	}
+	return check(ret);
+}

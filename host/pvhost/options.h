@@ -1,0 +1,14 @@
+/* pvhost's command line. */
+#pragma once
+
+#include "lib/core/types.h"
+
+struct options {
+	const char *igvm, *name, *vsock, *monitor, *serial[2], *vtl2_console, *vtl2_append, *log;
+	u32 cpus;
+	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
+	bool no_reboot, paused;
+};
+
+/* 0: go on; 1: --help or --version was answered; -EINVAL: said what is wrong */
+int options_parse(int argc, char **argv, struct options *ret) __must_check;

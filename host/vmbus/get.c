@@ -1,0 +1,237 @@
+#include "host/vmbus/get.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/core/bytes.h"
+#include "lib/log/log.h"
+#include "spec/get.h"
+
+LOG_DOMAIN("get");
+
+#define EPOCH_1601_TO_1970_S 11644473600ll
+#define REVISION_CHUNK (GET_PAYLOAD_MAX - 64)
+
+struct get {
+	struct get_config config;
+	struct channel channel;
+	u32 version; /* agreed; 0: none yet */
+	u64 requests, notifications;
+	u8 buffer[GET_MESSAGE_MAX + 64];
+};
+
+static void reply(struct get *g, const void *message, u32 len)
+{
+	if (channel_send_pipe(&g->channel, message, len) != RING_OK)
+		log_guest("the guest's ring takes no answer of %u bytes", len);
+}
+
+static struct get_header response(u16 id)
+{
+	return (struct get_header){ GET_HEADER_VERSION, GET_HOST_RESPONSE, id };
+}
+
+static void on_version(struct get *g, struct bytes b)
+{
+	struct get_version_response r = { .header = response(GET_VERSION) };
+	u32 version;
+
+	if (!bytes_u32(&b, &version))
+		return;
+	r.accepted = version == GET_VERSION_NICKEL || version == GET_VERSION_IRON || version == GET_VERSION_RS5;
+	if (r.accepted)
+		g->version = version;
+	reply(g, &r, sizeof(r));
+}
+
+static void on_time(struct get *g)
+{
+	struct get_time_response r = { .header = response(GET_TIME), .reference_time = g->config.reference_time(g->config.ctx) };
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	r.utc = (now.tv_sec + EPOCH_1601_TO_1970_S) * 10000000ll + now.tv_nsec / 100;
+	reply(g, &r, sizeof(r));
+}
+
+static void on_settings(struct get *g)
+{
+	const char *at = g->config.settings;
+	size_t left = strlen(at);
+
+	do {
+		struct {
+			struct get_dps_v2_response head;
+			char text[REVISION_CHUNK];
+		} r = { .head.header = response(GET_DEVICE_PLATFORM_SETTINGS_V2_REV1) };
+
+		r.head.size = (u32)MIN(left, sizeof(r.text));
+		memcpy(r.text, at, r.head.size);
+		at += r.head.size;
+		left -= r.head.size;
+		r.head.payload_state = left ? GET_PAYLOAD_MORE : GET_PAYLOAD_END;
+		reply(g, &r, (u32)sizeof(r.head) + r.head.size);
+	} while (left);
+}
+
+/* no guest-state file is attached: VTL2 then runs with state that ends with it */
+static void on_no_vmgs(struct get *g, u16 id)
+{
+	struct get_vmgs_device_info_response r = { .header = response(id), .status = GET_VMGS_STATUS_INVALID_COMMAND };
+
+	reply(g, &r, id == GET_VMGS_DEVICE_INFO ? sizeof(r) : 8);
+}
+
+static void on_request(struct get *g, u16 id, struct bytes b)
+{
+	g->requests++;
+	switch (id) {
+	case GET_VERSION: on_version(g, b); return;
+	case GET_TIME: on_time(g); return;
+	case GET_DEVICE_PLATFORM_SETTINGS_V2: on_settings(g); return;
+	case GET_VMGS_DEVICE_INFO:
+	case GET_VMGS_READ:
+	case GET_VMGS_WRITE:
+	case GET_VMGS_FLUSH: on_no_vmgs(g, id); return;
+	}
+	log_guest("request %u is not answered by this host", id);
+}
+
+static void tell(struct get *g, enum get_event event, const char *text)
+{
+	g->config.event(g->config.ctx, event, text);
+}
+
+static void on_started(struct get *g, struct bytes b)
+{
+	u32 status, len;
+	char text[1024] = "";
+	struct bytes document;
+
+	if (!bytes_u32(&b, &status) || !bytes_u32(&b, &len) || !bytes_take(&b, MIN(len, (u32)b.left), &document))
+		return;
+	snprintf(text, sizeof(text), "%.*s", (int)document.left, (const char *)document.at);
+	tell(g, status ? GET_EVENT_START_FAILED : GET_EVENT_VTL0_STARTED, text);
+}
+
+static void on_crash(struct get *g, struct bytes b)
+{
+	struct get_vtl_crash m;
+	char text[200];
+
+	if (!bytes_copy(&b, (u8 *)&m + sizeof(m.header), sizeof(m) - sizeof(m.header)))
+		return;
+	snprintf(text, sizeof(text), "VP %u, VTL%u, control %#lx, parameters %#lx %#lx %#lx %#lx %#lx", m.vp_index, m.last_vtl,
+		 m.control, m.parameters[0], m.parameters[1], m.parameters[2], m.parameters[3], m.parameters[4]);
+	tell(g, GET_EVENT_CRASH, text);
+}
+
+static void on_triple_fault(struct get *g, struct bytes b)
+{
+	u32 vp, type, count;
+	char text[1024];
+
+	if (!bytes_u32(&b, &vp) || !bytes_u32(&b, &type) || !bytes_u32(&b, &count))
+		return;
+	int at = snprintf(text, sizeof(text), "VP %u", vp);
+
+	for (u32 i = 0; i < count && at < (int)sizeof(text) - 40; i++) {
+		u32 name;
+		u64 value[2];
+
+		if (!bytes_u32(&b, &name) || !bytes_u64(&b, &value[0]) || !bytes_u64(&b, &value[1]))
+			break;
+		at += snprintf(text + at, sizeof(text) - (size_t)at, ", %#x=%#lx", name, value[0]);
+	}
+	tell(g, GET_EVENT_TRIPLE_FAULT, text);
+}
+
+static void on_notification(struct get *g, u16 id, struct bytes b)
+{
+	u32 event;
+
+	g->notifications++;
+	switch (id) {
+	case GET_POWER_OFF: tell(g, GET_EVENT_POWER_OFF, ""); return;
+	case GET_RESET: tell(g, GET_EVENT_RESET, ""); return;
+	case GET_START_VTL0_COMPLETED: on_started(g, b); return;
+	case GET_VTL_CRASH: on_crash(g, b); return;
+	case GET_TRIPLE_FAULT: on_triple_fault(g, b); return;
+	case GET_EVENT_LOG:
+		if (bytes_u32(&b, &event))
+			log_at(LOG_INFO, "event log: %u", event);
+		return;
+	case GET_LOG_TRACE:
+	case GET_RESTORE_COMPLETED:
+	case GET_MODIFY_VTL2_SETTINGS_COMPLETED: return;
+	}
+	log_guest("notification %u ignored", id);
+}
+
+static void handle(struct get *g, u32 len)
+{
+	struct bytes b = bytes_of(g->buffer, len), payload;
+	struct vmbus_pipe_header pipe;
+	struct get_header header;
+
+	if (!bytes_copy(&b, &pipe, sizeof(pipe)) || pipe.type != VMBUS_PIPE_DATA || !bytes_take(&b, pipe.length, &payload) ||
+	    !bytes_copy(&payload, &header, sizeof(header)) || header.version != GET_HEADER_VERSION) {
+		log_guest("a malformed message of %u bytes", len);
+		return;
+	}
+	if (header.type == GET_HOST_REQUEST)
+		on_request(g, header.id, payload);
+	else if (header.type == GET_HOST_NOTIFICATION)
+		on_notification(g, header.id, payload);
+	else
+		log_guest("message type %u ignored", header.type);
+}
+
+static void signalled(struct channel *c)
+{
+	struct get *g = container_of(c, struct get, channel);
+	struct ring_received got;
+
+	while (channel_receive(c, g->buffer, sizeof(g->buffer), &got) == RING_OK)
+		handle(g, got.len);
+}
+
+static void closed(struct channel *c)
+{
+	container_of(c, struct get, channel)->version = 0;
+}
+
+int get_create(struct vmbus *bus, const struct get_config *config, struct get **ret)
+{
+	static const struct channel_ops ops = { .opened = signalled, .signalled = signalled, .closed = closed };
+	struct get *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return log_err(-ENOMEM, "GET");
+	g->config = *config;
+	g->channel = (struct channel){
+		.name = "get", .interface = GET_INTERFACE, .instance = GET_INSTANCE, .flags = VMBUS_OFFER_NAMED_PIPE, .ops = &ops,
+	};
+	g->channel.user[0] = VMBUS_PIPE_MODE_MESSAGE;
+	int r = channel_offer(bus, &g->channel);
+
+	if (r)
+		free(g);
+	else
+		*ret = g;
+	return r;
+}
+
+void get_destroy(struct get *g)
+{
+	free(g);
+}
+
+void get_counts(const struct get *g, u64 *ret_requests, u64 *ret_notifications)
+{
+	*ret_requests = g->requests;
+	*ret_notifications = g->notifications;
+}

@@ -1,0 +1,191 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "host/vtl/vp.h"
+#include "lib/log/log.h"
+
+LOG_DOMAIN("cpuid");
+
+struct cpuid_table {
+	struct kvm_cpuid2 header;
+	struct kvm_cpuid_entry2 entries[CPUID_MAX];
+};
+
+/* leaf 1 ECX */
+#define ECX1_MONITOR BIT(3)
+#define ECX1_VMX BIT(5)
+#define ECX1_FMA BIT(12)
+#define ECX1_PCID BIT(17)
+#define ECX1_X2APIC BIT(21)
+#define ECX1_TSC_DEADLINE BIT(24)
+#define ECX1_XSAVE BIT(26)
+#define ECX1_OSXSAVE BIT(27)
+#define ECX1_AVX BIT(28)
+#define ECX1_F16C BIT(29)
+#define ECX1_HYPERVISOR BIT(31)
+/* leaf 7 EBX: what needs XSAVE */
+#define EBX7_AVX_FAMILY (BIT(5) | BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
+#define ECX81_SVM BIT(2)
+#define ECX81_XOP BIT(11)
+#define ECX81_FMA4 BIT(16)
+#define ECX81_TOPOEXT BIT(22)
+
+static u32 feature_eax(enum vtl vtl)
+{
+	return (u32)(HV_FEATURE_TIME_REF_COUNT | HV_FEATURE_SYNIC | HV_FEATURE_SYNTIMER | HV_FEATURE_APIC_MSRS |
+		     HV_FEATURE_HYPERCALL_MSRS | HV_FEATURE_VP_INDEX | HV_FEATURE_REFERENCE_TSC |
+		     HV_FEATURE_FREQUENCY_MSRS_ACCESS | (vtl == VTL0 ? HV_FEATURE_TSC_INVARIANT : 0));
+}
+
+static u32 privilege_ebx(enum vtl vtl)
+{
+	u32 both = (u32)(HV_PRIVILEGE_POST_MESSAGES | HV_PRIVILEGE_SIGNAL_EVENTS);
+
+	return vtl == VTL0 ? both :
+		both | (u32)(HV_PRIVILEGE_ACCESS_VSM | HV_PRIVILEGE_ACCESS_VP_REGISTERS | HV_PRIVILEGE_START_VP);
+}
+
+static void add(struct cpuid_table *t, u32 function, u32 eax, u32 ebx, u32 ecx, u32 edx)
+{
+	if (t->header.nent == CPUID_MAX)
+		return;
+	t->entries[t->header.nent++] = (struct kvm_cpuid_entry2){
+		.function = function, .eax = eax, .ebx = ebx, .ecx = ecx, .edx = edx,
+	};
+}
+
+static void add_hypervisor_leaves(struct cpuid_table *t, const struct vp *vp, enum vtl vtl)
+{
+	u32 vendor[3];
+
+	memcpy(vendor, "Microsoft Hv", sizeof(vendor));
+	add(t, 0x40000000, 0x4000000b, vendor[0], vendor[1], vendor[2]);
+	add(t, 0x40000001, 0x31237648 /* "Hv#1" */, 0, 0, 0);
+	add(t, 0x40000002, 20348, 10 << 16, 0, 0); /* build and version, shown by the guest */
+	add(t, 0x40000003, feature_eax(vtl), privilege_ebx(vtl), 0,
+	    (u32)(HV_FEATURE_FREQUENCY_MSRS | HV_FEATURE_CRASH_MSRS | HV_FEATURE_STIMER_DIRECT));
+	add(t, 0x40000004, (u32)HV_HINT_RELAXED_TIMING, 0xfff, 0, 0);
+	add(t, 0x40000005, vp->partition->vp_count, vp->partition->vp_count, 0, 0);
+	for (u32 leaf = 0x40000006; leaf <= 0x4000000b; leaf++)
+		add(t, leaf, 0, 0, 0, 0);
+	/* read without a look at the largest leaf: must be there and zero (no confidential VMBus) */
+	add(t, 0x40000080, 0, 0, 0, 0);
+	add(t, 0x40000081, 0, 0, 0, 0);
+	add(t, 0x40000082, 0, 0, 0, 0);
+}
+
+/* one socket, one thread a core: the extended topology leaf says the APIC id is the core's number */
+static void add_topology(struct cpuid_table *t, const struct vp *vp)
+{
+	u32 count = vp->partition->vp_count, bits = 0;
+
+	while (1u << bits < count)
+		bits++;
+	for (u32 level = 0; level < 3; level++) {
+		add(t, 0xb, level == 1 ? bits : 0, level == 0 ? 1 : level == 1 ? count : 0,
+		    level | (level == 0 ? 1 << 8 : level == 1 ? 2 << 8 : 0), vp->index);
+		t->entries[t->header.nent - 1].index = level;
+		t->entries[t->header.nent - 1].flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+	}
+}
+
+/* false: the leaf is left out */
+static bool adapt(struct kvm_cpuid_entry2 *e, const struct vp *vp, enum vtl vtl)
+{
+	switch (e->function) {
+	case 1:
+		e->ebx = (e->ebx & 0xff00) | vp->partition->vp_count << 16 | vp->index << 24;
+		e->ecx |= (u32)(ECX1_HYPERVISOR | ECX1_X2APIC);
+		e->ecx &= ~(u32)(ECX1_MONITOR | ECX1_VMX);
+		e->edx |= (u32)(BIT(9) | BIT(28)); /* APIC, HTT */
+		/* the paravisor's kernel runs without XSAVE: the VTL switch saves only what FXSAVE knows */
+		if (vtl == VTL2)
+			e->ecx &= ~(u32)(ECX1_XSAVE | ECX1_OSXSAVE | ECX1_AVX | ECX1_FMA | ECX1_F16C | ECX1_TSC_DEADLINE);
+		else
+			e->ecx |= (u32)ECX1_TSC_DEADLINE;
+		return true;
+	case 6:
+		e->eax |= 4; /* ARAT: the APIC timer never stops */
+		return true;
+	case 7:
+		if (vtl == VTL2)
+			e->ebx &= ~(u32)EBX7_AVX_FAMILY;
+		return true;
+	case 0xb:
+	case 0x1f:
+		return false;
+	case 0xd:
+		return vtl == VTL0;
+	case 0x80000001:
+		e->ecx &= ~(u32)(ECX81_SVM | ECX81_TOPOEXT);
+		if (vtl == VTL2)
+			e->ecx &= ~(u32)(ECX81_XOP | ECX81_FMA4);
+		return true;
+	case 0x80000007:
+		e->edx |= BIT(8); /* one TSC offset for the whole partition; the host's own TSC is checked at start */
+		return true;
+	case 0x80000008:
+		e->ecx = (vp->partition->vp_count - 1) | 2u << 12;
+		return true;
+	}
+	return true;
+}
+
+static void apply_result(struct cpuid_table *t, const struct hv_cpuid_result_parameters *r)
+{
+	for (u32 i = 0; i < t->header.nent; i++) {
+		struct kvm_cpuid_entry2 *e = &t->entries[i];
+
+		if (e->function != r->eax || (r->subleaf_specific && e->index != r->ecx))
+			continue;
+		e->eax = (e->eax & ~r->result.eax_mask) | (r->result.eax & r->result.eax_mask);
+		e->ebx = (e->ebx & ~r->result.ebx_mask) | (r->result.ebx & r->result.ebx_mask);
+		e->ecx = (e->ecx & ~r->result.ecx_mask) | (r->result.ecx & r->result.ecx_mask);
+		e->edx = (e->edx & ~r->result.edx_mask) | (r->result.edx & r->result.edx_mask);
+		return;
+	}
+	add(t, r->eax, r->result.eax & r->result.eax_mask, r->result.ebx & r->result.ebx_mask,
+	    r->result.ecx & r->result.ecx_mask, r->result.edx & r->result.edx_mask);
+}
+
+int cpuid_load(struct vp *vp, enum vtl vtl)
+{
+	struct partition *p = vp->partition;
+	struct cpuid_table supported = { .header.nent = CPUID_MAX }, table = { .header.nent = 0 };
+
+	if (ioctl(p->kvm_fd, KVM_GET_SUPPORTED_CPUID, &supported))
+		return log_err(-errno, "KVM_GET_SUPPORTED_CPUID");
+	for (u32 i = 0; i < supported.header.nent; i++) {
+		struct kvm_cpuid_entry2 entry = supported.entries[i];
+
+		if (entry.function >> 28 != 4 && adapt(&entry, vp, vtl) && table.header.nent < CPUID_MAX)
+			table.entries[table.header.nent++] = entry;
+	}
+	add_topology(&table, vp);
+	add_hypervisor_leaves(&table, vp, vtl);
+	if (vtl == VTL0) {
+		pthread_mutex_lock(&p->lock);
+		for (u32 i = 0; i < p->cpuid_result_count; i++)
+			apply_result(&table, &p->cpuid_results[i]);
+		pthread_mutex_unlock(&p->lock);
+	}
+	if (ioctl(vp->per[vtl].vcpu.fd, KVM_SET_CPUID2, &table))
+		return log_err(-errno, "KVM_SET_CPUID2 of VP %u, VTL%u, %u leaves", vp->index, vtl_number(vtl), table.header.nent);
+	return 0;
+}
+
+u16 cpuid_register_result(struct partition *p, const struct hv_cpuid_result_parameters *result)
+{
+	u16 status = HV_STATUS_SUCCESS;
+
+	pthread_mutex_lock(&p->lock);
+	if (atomic_load(&p->vtl0_ran)) /* KVM takes no other table once the vcpu ran */
+		status = HV_STATUS_INVALID_PARTITION_STATE;
+	else if (p->cpuid_result_count == CPUID_RESULTS_MAX)
+		status = HV_STATUS_INSUFFICIENT_BUFFERS;
+	else
+		p->cpuid_results[p->cpuid_result_count++] = *result;
+	pthread_mutex_unlock(&p->lock);
+	return status;
+}

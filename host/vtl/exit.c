@@ -1,0 +1,291 @@
+/* What made KVM_RUN return, and who answers it. */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "host/vtl/vp.h"
+#include "lib/log/log.h"
+
+LOG_DOMAIN("exit");
+
+#define DEBUG_PORT 0x3e8 /* COM3: the one console Hyper-V offers VTL2 */
+
+static void port_ones(struct kvm_run *run)
+{
+	if (run->io.direction == KVM_EXIT_IO_IN)
+		memset((u8 *)run + run->io.data_offset, 0xff, (size_t)run->io.size * run->io.count);
+}
+
+/* a 16550 that is always ready to send and never receives */
+static void debug_port(struct vp *vp, struct kvm_run *run)
+{
+	struct partition *p = vp->partition;
+	u8 *data = (u8 *)run + run->io.data_offset;
+	u32 reg = run->io.port - DEBUG_PORT;
+	static u8 line_control, scratch;
+
+	for (u32 i = 0; i < run->io.count * run->io.size; i++) {
+		if (run->io.direction == KVM_EXIT_IO_OUT) {
+			if (reg == 0 && !(line_control & 0x80))
+				p->config.ops->debug_output(p->config.ctx, data[i]);
+			else if (reg == 3)
+				line_control = data[i];
+			else if (reg == 7)
+				scratch = data[i];
+			continue;
+		}
+		data[i] = reg == 5 ? 0x60 : reg == 2 ? 0x01 : reg == 3 ? line_control : reg == 6 ? 0xb0 : reg == 7 ? scratch : 0;
+	}
+}
+
+static bool in_hypercall_page(struct vp *vp, enum vtl vtl)
+{
+	struct vcpu *v = &vp->per[vtl].vcpu;
+	u64 msr = atomic_load_explicit(&vp->partition->wide[vtl].hypercall, memory_order_relaxed), gpa;
+
+	if (!(msr & HV_MSR_PAGE_ENABLE) || SREGS(v).ss.dpl)
+		return false;
+	if (vtl == VTL2)
+		return true; /* the firmware is trusted with its own ports */
+	return walk_linear(vp, SREGS(v).efer & BIT(10) ? REGS(v).rip : SREGS(v).cs.base + REGS(v).rip, &gpa) &&
+	       (gpa & HV_MSR_PAGE_GPA) == (msr & HV_MSR_PAGE_GPA);
+}
+
+static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
+{
+	struct kvm_run *run = vp->per[vtl].vcpu.run;
+	u64 value = run->msr.data;
+	bool known = write ? msr_write(vp, vtl, run->msr.index, value) : msr_read(vp, vtl, run->msr.index, &value);
+
+	run->msr.error = 0;
+	if (known) {
+		run->msr.data = value;
+		return;
+	}
+	if (vtl == VTL0 && intercept_wanted(vp->partition, HV_INTERCEPT_MSR)) {
+		vp->per[vtl].vcpu.open = ACCESS_MSR;
+		intercept_msr(vp, write);
+		return;
+	}
+	log_at(LOG_DEBUG, "VP %u VTL%u: %s of unknown MSR %#x", vp->index, vtl_number(vtl), write ? "write" : "read", run->msr.index);
+	run->msr.error = 1;
+}
+
+static void dump_and_stop(struct vp *vp, enum vtl vtl, const char *what)
+{
+	struct vcpu *v = &vp->per[vtl].vcpu;
+
+	vp_event(vp, vtl == VTL2 ? PARTITION_TRIPLE_FAULT_VTL2 : PARTITION_FATAL, vtl,
+		 "VP %u VTL%u: %s; RIP %#llx RSP %#llx RFLAGS %#llx RAX %#llx RCX %#llx RDX %#llx CR0 %#llx CR2 %#llx CR3 %#llx "
+		 "CR4 %#llx EFER %#llx CS base %#llx", vp->index, vtl_number(vtl), what, REGS(v).rip, REGS(v).rsp, REGS(v).rflags,
+		 REGS(v).rax, REGS(v).rcx, REGS(v).rdx, SREGS(v).cr0, SREGS(v).cr2, SREGS(v).cr3, SREGS(v).cr4, SREGS(v).efer,
+		 SREGS(v).cs.base);
+}
+
+void exit_vtl2(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL2].vcpu;
+	struct kvm_run *run = v->run;
+	struct partition *p = vp->partition;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		if (run->io.port >= HYPERCALL_PORT && run->io.port <= VTL_RETURN_PORT && in_hypercall_page(vp, VTL2)) {
+			if (run->io.port == HYPERCALL_PORT)
+				hypercall(vp, VTL2);
+			else if (run->io.port == VTL_RETURN_PORT)
+				switch_to_vtl0(vp);
+			else
+				vp_inject_exception(vp, VTL2, 6, false, 0); /* VTL2 is the highest: no VTL to call */
+		} else if (run->io.port >= DEBUG_PORT && run->io.port < DEBUG_PORT + 8) {
+			debug_port(vp, run);
+		} else {
+			port_ones(run);
+		}
+		return;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		exit_msr(vp, VTL2, run->exit_reason == KVM_EXIT_X86_WRMSR);
+		return;
+	case KVM_EXIT_MMIO:
+		if (!apic_mmio(vp, VTL2, run->mmio.phys_addr, run->mmio.data, run->mmio.len, run->mmio.is_write) &&
+		    !(p->config.ops->mmio && p->config.ops->mmio(p->config.ctx, run->mmio.phys_addr, run->mmio.data,
+								 run->mmio.len, run->mmio.is_write)) &&
+		    !run->mmio.is_write)
+			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		return;
+	case KVM_EXIT_HLT:
+		vp->vtl2_halted = true;
+		return;
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+	case KVM_EXIT_SET_TPR:
+		return;
+	case KVM_EXIT_SHUTDOWN:
+		dump_and_stop(vp, VTL2, "the firmware's kernel ended in a triple fault");
+		return;
+	case KVM_EXIT_INTERNAL_ERROR:
+		dump_and_stop(vp, VTL2, run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ?
+			      "KVM could not emulate an instruction" : "KVM internal error");
+		return;
+	}
+	dump_and_stop(vp, VTL2, "KVM exit reason that pvhost does not know");
+}
+
+/* an access KVM has begun to emulate, outside the holes: nobody is there */
+static void stray_mmio(struct vp *vp)
+{
+	struct kvm_run *run = vp->per[VTL0].vcpu.run;
+
+	if (apic_mmio(vp, VTL0, run->mmio.phys_addr, run->mmio.data, run->mmio.len, run->mmio.is_write))
+		return;
+	log_guest("VP %u VTL0: %s of %#llx, outside memory and MMIO", vp->index, run->mmio.is_write ? "write" : "read",
+		  run->mmio.phys_addr);
+	if (!run->mmio.is_write)
+		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+}
+
+/*
+ * KVM emulates OUTS to the end before it exits and has moved RSI, RCX and perhaps RIP: put them back, since VTL2 gets to
+ * see the guest before the instruction. INS has moved nothing yet.
+ */
+static void rewind_string_output(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	struct kvm_run *run = v->run;
+	struct decoded d;
+	u64 bytes = (u64)run->io.size * run->io.count;
+
+	decode_at_rip(vp, &d);
+	for (u32 i = 0; i < d.length; i++)
+		if ((d.bytes[i] & 0xfe) == 0x6e)
+			goto moved_only_pointers;
+	for (u64 back = 1; back <= 4; back++) {
+		u8 before[4];
+		u64 linear = REGS(v).rip - back + (SREGS(v).efer & BIT(10) ? 0 : SREGS(v).cs.base);
+
+		if (fetch_code(vp, linear, before, 1) != 1)
+			break;
+		bool opcode = back == 1 && (before[0] & 0xfe) == 0x6e;
+		bool prefix = before[0] == 0xf3 || before[0] == 0xf2 || before[0] == 0x66 || before[0] == 0x67;
+
+		if (!(back == 1 ? opcode : prefix)) {
+			REGS(v).rip -= back - 1;
+			break;
+		}
+	}
+moved_only_pointers:
+	REGS(v).rsi += REGS(v).rflags & BIT(10) ? bytes : -bytes;
+	decode_at_rip(vp, &d);
+	for (u32 i = 0; i < d.length; i++)
+		if (d.bytes[i] == 0xf3 || d.bytes[i] == 0xf2) {
+			REGS(v).rcx += run->io.count;
+			break;
+		}
+	regs_dirty(v);
+}
+
+static bool is_string_output(struct vp *vp)
+{
+	struct kvm_run *run = vp->per[VTL0].vcpu.run;
+	struct decoded d;
+
+	if (run->io.direction != KVM_EXIT_IO_OUT)
+		return false;
+	if (run->io.count > 1)
+		return true;
+	decode_at_rip(vp, &d);
+	for (u32 i = 0; i < d.length; i++)
+		if ((d.bytes[i] & 0xfc) == 0xe4 || (d.bytes[i] & 0xfc) == 0xec)
+			return false;
+	return true;
+}
+
+static void exit_port(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	struct kvm_run *run = v->run;
+
+	if (run->io.port == HYPERCALL_PORT && in_hypercall_page(vp, VTL0)) {
+		hypercall(vp, VTL0);
+		return;
+	}
+	if (!intercept_wanted(vp->partition, HV_INTERCEPT_IO_PORT_RANGE) && !intercept_wanted(vp->partition, HV_INTERCEPT_IO_PORT)) {
+		port_ones(run);
+		return;
+	}
+	if (is_string_output(vp)) {
+		rewind_string_output(vp);
+		v->open = ACCESS_NONE;
+	} else {
+		v->open = ACCESS_PORT;
+		v->open_rip = REGS(v).rip;
+	}
+	intercept_io(vp);
+}
+
+static void triple_fault(struct vp *vp)
+{
+	/* SVM resets the VMCB and forgets the TSC offset, though KVM still reports it */
+	if (kvm_set_tsc_offset(&vp->per[VTL0].vcpu, vp->partition->tsc_offset))
+		log_at(LOG_WARN, "VP %u: TSC offset after a triple fault", vp->index);
+	vp->wait_for_sipi = true; /* nothing runs on until VTL2 decides */
+	intercept_simple(vp, HVMSG_UNRECOVERABLE_EXCEPTION);
+}
+
+void exit_vtl0(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	struct kvm_run *run = v->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		exit_port(vp);
+		return;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		exit_msr(vp, VTL0, run->exit_reason == KVM_EXIT_X86_WRMSR);
+		return;
+	case KVM_EXIT_MMIO:
+		stray_mmio(vp);
+		return;
+	case KVM_EXIT_HLT:
+		vp->halted = true;
+		return;
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		if (vp->deliverability & (HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI)) {
+			vp->deliverability &= ~(HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI);
+			intercept_simple(vp, HVMSG_X64_INTERRUPTION_DELIVERABLE);
+		}
+		return;
+	case KVM_EXIT_SET_TPR:
+		return;
+	case KVM_EXIT_SHUTDOWN:
+		triple_fault(vp);
+		return;
+	case KVM_EXIT_INTERNAL_ERROR:
+		dump_and_stop(vp, VTL0, run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ?
+			      "KVM could not emulate an instruction" : "KVM internal error");
+		return;
+	}
+	dump_and_stop(vp, VTL0, "KVM exit reason that pvhost does not know");
+}
+
+void vtl0_fault(struct vp *vp)
+{
+	struct decoded d;
+	u64 gpa;
+
+	decode_at_rip(vp, &d);
+	if (!d.length || !d.memory || !walk_linear(vp, d.linear, &gpa) || partition_memory(vp->partition, gpa, 1, false)) {
+		/* the instruction itself lies in a hole, or does something to memory that the decoder does not see */
+		const struct vcpu *v = &vp->per[VTL0].vcpu;
+
+		if (!d.byte_count && walk_linear(vp, REGS(v).rip, &gpa)) {
+			intercept_memory(vp, gpa, REGS(v).rip, false, NULL, 0, 0);
+			return;
+		}
+		dump_and_stop(vp, VTL0, "an access to MMIO whose address could not be found");
+		return;
+	}
+	intercept_memory(vp, gpa, d.linear, d.write, d.bytes, d.byte_count, d.length);
+}

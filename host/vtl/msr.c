@@ -1,0 +1,162 @@
+/* Synthetic MSRs and the local APIC's, per VTL. */
+#include <string.h>
+
+#include "host/vtl/vp.h"
+
+
+#define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_X2APIC_FIRST 0x800u
+#define MSR_X2APIC_LAST 0x8ffu
+#define CRASH_TEXT_MAX 4096
+
+/* the page the guest runs hypercalls through: an OUT that always exits, at a place of its own for each entry */
+static void fill_hypercall_page(struct vp *vp, enum vtl vtl, u64 msr)
+{
+	static const struct {
+		u16 offset;
+		u8 port;
+	} entries[] = { { 0, HYPERCALL_PORT }, { VTL_CALL_OFFSET, VTL_CALL_PORT }, { VTL_RETURN_OFFSET, VTL_RETURN_PORT } };
+	u8 *page = partition_memory(vp->partition, msr & HV_MSR_PAGE_GPA, PAGE_SIZE, vtl == VTL2);
+
+	if (!(msr & HV_MSR_PAGE_ENABLE) || !page)
+		return;
+	memset(page, 0xcc, PAGE_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+		u8 code[3] = { 0xe6, entries[i].port, 0xc3 }; /* out imm8, al; ret */
+
+		if (vtl == VTL0 && entries[i].port != HYPERCALL_PORT)
+			continue; /* VTL0 has no VTL to call here */
+		memcpy(page + entries[i].offset, code, sizeof(code));
+	}
+}
+
+static void fill_tsc_page(struct vp *vp, enum vtl vtl, u64 msr)
+{
+	struct partition *p = vp->partition;
+	struct hv_reference_tsc_page *page = partition_memory(p, msr & HV_MSR_PAGE_GPA, sizeof(*page), vtl == VTL2);
+
+	if (!(msr & HV_MSR_PAGE_ENABLE) || !page)
+		return;
+	page->scale = p->tsc_scale;
+	page->offset = 0;
+	__atomic_store_n(&page->sequence, 1, __ATOMIC_RELEASE);
+}
+
+static void report_crash(struct vp *vp, enum vtl vtl, u64 control)
+{
+	const u64 *p = vp->per[vtl].crash;
+	const char *text = "";
+	u64 len = MIN(p[4], (u64)CRASH_TEXT_MAX);
+
+	if (control & HV_CRASH_CTL_MESSAGE)
+		text = partition_memory(vp->partition, p[3], len, vtl == VTL2);
+	if (!text)
+		len = 0;
+	vp_event(vp, PARTITION_CRASH, vtl, "VTL%u reports a crash: parameters %#lx %#lx %#lx %#lx %#lx%s%.*s", vtl_number(vtl),
+		 p[0], p[1], p[2], p[3], p[4], len ? "; " : "", (int)len, len ? text : "");
+}
+
+static bool x2apic_mode(struct vp *vp, enum vtl vtl)
+{
+	apic_sync_mode(vp, vtl);
+	return vp->per[vtl].apic.x2apic;
+}
+
+bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret)
+{
+	struct vp_vtl *per = &vp->per[vtl];
+	struct vtl_wide *wide = &vp->partition->wide[vtl];
+
+	switch (msr) {
+	case HV_MSR_GUEST_OS_ID: *ret = atomic_load(&wide->guest_os_id); return true;
+	case HV_MSR_HYPERCALL: *ret = atomic_load(&wide->hypercall); return true;
+	case HV_MSR_VP_INDEX: *ret = vp->index; return true;
+	case HV_MSR_TIME_REF_COUNT: *ret = partition_reference_time(vp->partition); return true;
+	case HV_MSR_REFERENCE_TSC: *ret = atomic_load(&wide->reference_tsc); return true;
+	case HV_MSR_TSC_FREQUENCY: *ret = vp->partition->tsc_khz * 1000; return true;
+	case HV_MSR_APIC_FREQUENCY: *ret = APIC_TIMER_HZ; return true;
+	case HV_MSR_ICR: *ret = per->apic.icr; return true;
+	case HV_MSR_TPR: *ret = per->apic.tpr; return true;
+	case HV_MSR_VP_ASSIST_PAGE: *ret = per->assist_page; return true;
+	case HV_MSR_SCONTROL: *ret = per->synic.scontrol; return true;
+	case HV_MSR_SVERSION: *ret = 1; return true;
+	case HV_MSR_SIEFP: *ret = per->synic.siefp; return true;
+	case HV_MSR_SIMP: *ret = per->synic.simp; return true;
+	case HV_MSR_EOM: *ret = 0; return true;
+	case HV_MSR_SINT0 ... HV_MSR_SINT15: *ret = per->synic.sint[msr - HV_MSR_SINT0]; return true;
+	case HV_MSR_STIMER0_CONFIG ... HV_MSR_STIMER3_COUNT: {
+		const struct stimer *t = &per->stimers[(msr - HV_MSR_STIMER0_CONFIG) / 2];
+
+		*ret = msr & 1 ? t->count : t->config;
+		return true;
+	}
+	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: *ret = per->crash[msr - HV_MSR_CRASH_P0]; return true;
+	case HV_MSR_CRASH_CTL: *ret = HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_MESSAGE; return true;
+	case HV_MSR_TSC_INVARIANT: *ret = 1; return vtl == VTL0;
+	case MSR_TSC_DEADLINE: *ret = per->apic.tsc_deadline; return true;
+	case MSR_X2APIC_FIRST ... MSR_X2APIC_LAST:
+		return x2apic_mode(vp, vtl) && lapic_read(&per->apic, msr - MSR_X2APIC_FIRST, ret);
+	}
+	return false;
+}
+
+static bool write_synic(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
+{
+	struct synic *s = &vp->per[vtl].synic;
+
+	pthread_mutex_lock(&s->lock);
+	if (msr == HV_MSR_SCONTROL)
+		s->scontrol = value;
+	else if (msr == HV_MSR_SIEFP)
+		s->siefp = value;
+	else if (msr == HV_MSR_SIMP)
+		s->simp = value;
+	else
+		s->sint[msr - HV_MSR_SINT0] = value;
+	pthread_mutex_unlock(&s->lock);
+	synic_retry(vp, vtl);
+	return true;
+}
+
+bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
+{
+	struct vp_vtl *per = &vp->per[vtl];
+	struct vtl_wide *wide = &vp->partition->wide[vtl];
+
+	switch (msr) {
+	case HV_MSR_GUEST_OS_ID:
+		atomic_store(&wide->guest_os_id, value);
+		if (!value)
+			atomic_store(&wide->hypercall, atomic_load(&wide->hypercall) & ~HV_MSR_PAGE_ENABLE);
+		return true;
+	case HV_MSR_HYPERCALL:
+		if (!atomic_load(&wide->guest_os_id))
+			value &= ~HV_MSR_PAGE_ENABLE; /* TLFS: the page stays disabled until the guest says who it is */
+		atomic_store(&wide->hypercall, value);
+		fill_hypercall_page(vp, vtl, value);
+		return true;
+	case HV_MSR_REFERENCE_TSC:
+		atomic_store(&wide->reference_tsc, value);
+		fill_tsc_page(vp, vtl, value);
+		return true;
+	case HV_MSR_EOI: lapic_end_of_interrupt(&per->apic); return true;
+	case HV_MSR_ICR: return lapic_write(&per->apic, LAPIC_ICR_HIGH, value >> 32) && lapic_write(&per->apic, LAPIC_ICR, value);
+	case HV_MSR_TPR: return lapic_write(&per->apic, LAPIC_TPR, value);
+	case HV_MSR_VP_ASSIST_PAGE: per->assist_page = value; return true;
+	case HV_MSR_SCONTROL:
+	case HV_MSR_SIEFP:
+	case HV_MSR_SIMP:
+	case HV_MSR_SINT0 ... HV_MSR_SINT15: return write_synic(vp, vtl, msr, value);
+	case HV_MSR_EOM: synic_end_of_message(vp, vtl); return true;
+	case HV_MSR_STIMER0_CONFIG ... HV_MSR_STIMER3_COUNT:
+		return stimer_write(vp, vtl, (msr - HV_MSR_STIMER0_CONFIG) / 2, msr & 1, value);
+	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: per->crash[msr - HV_MSR_CRASH_P0] = value; return true;
+	case HV_MSR_CRASH_CTL: report_crash(vp, vtl, value); return true;
+	case HV_MSR_TSC_INVARIANT: return vtl == VTL0;
+	case HV_MSR_REENLIGHTENMENT ... HV_MSR_TSC_EMULATION_STATUS: return true; /* the partition never migrates */
+	case MSR_TSC_DEADLINE: lapic_set_tsc_deadline(&per->apic, value); return true;
+	case MSR_X2APIC_FIRST ... MSR_X2APIC_LAST:
+		return x2apic_mode(vp, vtl) && lapic_write(&per->apic, msr - MSR_X2APIC_FIRST, value);
+	}
+	return false;
+}

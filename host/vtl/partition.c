@@ -1,0 +1,161 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "host/vtl/vp.h"
+#include "lib/core/check.h"
+#include "lib/log/log.h"
+
+LOG_DOMAIN("partition");
+
+static int map_ram(struct partition *p)
+{
+	for (u32 i = 0; i < p->config.ram_count; i++) {
+		const struct partition_ram *r = &p->config.ram[i];
+		void *at = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (at == MAP_FAILED)
+			return log_err(-errno, "%lu MiB of guest memory at %#lx: ask for less with --memory", r->size / MiB, r->base);
+		madvise(at, r->size, MADV_DONTDUMP);
+		p->ram[i] = at;
+	}
+	return 0;
+}
+
+int partition_create(const struct partition_config *config, struct partition **ret)
+{
+	struct partition *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return log_err(-ENOMEM, "partition");
+	CHECK(config->vp_count && config->vp_count <= PARTITION_MAX_VPS && config->ram_count <= PARTITION_MAX_RAM);
+	p->config = *config;
+	p->kvm_fd = p->vm_fd[VTL0] = p->vm_fd[VTL2] = -1;
+	pthread_mutex_init(&p->lock, NULL);
+	p->vps = calloc(config->vp_count, sizeof(*p->vps));
+	int r = p->vps ? kvm_open(p) : log_err(-ENOMEM, "%u VPs", config->vp_count);
+
+	if (!r)
+		r = map_ram(p);
+	if (!r)
+		r = kvm_make_vms(p);
+	for (u32 i = 0; !r && i < config->vp_count; i++) {
+		p->vp_count = i + 1;
+		r = vp_create(p, i);
+	}
+	if (r) {
+		partition_destroy(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+void partition_destroy(struct partition *p)
+{
+	if (!p)
+		return;
+	partition_stop(p);
+	for (u32 i = 0; i < p->vp_count; i++)
+		vp_destroy(&p->vps[i]);
+	kvm_close(p);
+	for (u32 i = 0; i < p->config.ram_count; i++)
+		if (p->ram[i])
+			munmap(p->ram[i], p->config.ram[i].size);
+	pthread_mutex_destroy(&p->lock);
+	free(p->vps);
+	free(p);
+}
+
+void *partition_memory(struct partition *p, u64 gpa, u64 len, bool vtl2)
+{
+	for (u32 i = 0; i < p->config.ram_count; i++) {
+		const struct partition_ram *r = &p->config.ram[i];
+
+		if ((vtl2 || !r->vtl2) && range_within(gpa, len, r->base, r->size))
+			return p->ram[i] + (gpa - r->base);
+	}
+	return NULL;
+}
+
+int partition_set_register(struct partition *p, enum vtl vtl, u32 name, const u64 value[2])
+{
+	union hv_register_value v = { .u64 = { value[0], value[1] } };
+
+	return register_set(&p->vps[0], vtl, name, &v) ? -EINVAL : 0;
+}
+
+int partition_get_register(struct partition *p, u32 vp, enum vtl vtl, u32 name, u64 ret_value[2])
+{
+	union hv_register_value v;
+
+	if (vp >= p->vp_count || register_get(&p->vps[vp], vtl, name, &v))
+		return -EINVAL;
+	ret_value[0] = v.u64[0];
+	ret_value[1] = v.u64[1];
+	return 0;
+}
+
+int partition_start(struct partition *p)
+{
+	atomic_store(&p->vps[0].started, true);
+	for (u32 i = 0; i < p->vp_count; i++) {
+		int r = vp_start_thread(&p->vps[i]);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void partition_stop(struct partition *p)
+{
+	atomic_store(&p->stopping, true);
+	for (u32 i = 0; i < p->vp_count; i++) {
+		struct vp *vp = &p->vps[i];
+
+		if (!vp->thread)
+			continue;
+		atomic_store(&vp->kicked, false);
+		vp_kick(vp);
+		pthread_join(vp->thread, NULL);
+		vp->thread = 0;
+	}
+}
+
+void partition_interrupt(struct partition *p, u32 vp, enum vtl vtl, u8 vector)
+{
+	CHECK(vp < p->vp_count);
+	lapic_request(&p->vps[vp].per[vtl].apic, vector, false, false);
+	p->vps[vp].counters.interrupts[vtl]++;
+	vp_kick(&p->vps[vp]);
+}
+
+u32 partition_vp_count(struct partition *p)
+{
+	return p->vp_count;
+}
+
+void partition_read_counters(struct partition *p, u32 vp, struct partition_counters *ret)
+{
+	*ret = p->vps[vp].counters;
+}
+
+void partition_vp_state(struct partition *p, u32 index, struct partition_vp_state *ret)
+{
+	struct vp *vp = &p->vps[index];
+	enum vtl vtl = atomic_load(&vp->vtl);
+	struct vcpu *v = &vp->per[vtl].vcpu;
+
+	*ret = (struct partition_vp_state){
+		.started = atomic_load(&vp->started),
+		.vtl = vtl,
+		.waiting = atomic_load(&vp->waiting),
+		.rip = REGS(v).rip,
+		.rflags = REGS(v).rflags,
+		.cr3 = SREGS(v).cr3,
+		.pending_vector = { lapic_pending(&vp->per[VTL0].apic), lapic_pending(&vp->per[VTL2].apic) },
+	};
+}

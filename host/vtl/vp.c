@@ -1,0 +1,377 @@
+/* A VP's thread: decide which VTL runs and with what interrupt, run it, answer its exit. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "host/vtl/vp.h"
+#include "lib/log/log.h"
+
+LOG_DOMAIN("vp");
+
+#define KICK_SIGNAL SIGUSR1
+#define RFLAGS_IF BIT(9)
+#define APIC_BASE_ENABLED BIT(11)
+#define APIC_BASE_BSP BIT(8)
+
+static __thread struct vp *self;
+
+void vp_kick(struct vp *vp)
+{
+	if (vp == self || atomic_exchange(&vp->kicked, true))
+		return;
+	pid_t tid = __atomic_load_n(&vp->tid, __ATOMIC_ACQUIRE);
+
+	if (tid)
+		syscall(SYS_tgkill, getpid(), tid, KICK_SIGNAL);
+}
+
+void vp_event(struct vp *vp, enum partition_event event, enum vtl vtl, const char *format, ...)
+{
+	struct partition *p = vp->partition;
+	char text[4608];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (event != PARTITION_CRASH) {
+		atomic_store(&p->stopping, true);
+		for (u32 i = 0; i < p->vp_count; i++)
+			vp_kick(&p->vps[i]);
+	}
+	p->config.ops->event(p->config.ctx, event, vtl, vp->index, text);
+}
+
+void vp_inject_exception(struct vp *vp, enum vtl vtl, u8 vector, bool has_error, u32 error)
+{
+	struct kvm_vcpu_events *e = &vp->per[vtl].vcpu.run->s.regs.events;
+
+	e->exception.injected = 1;
+	e->exception.nr = vector;
+	e->exception.has_error_code = has_error;
+	e->exception.error_code = error;
+	vp->per[vtl].vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
+}
+
+/* ---- VTL0's start-up states */
+
+static void reset_vtl0_registers(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	u64 apic_base = SREGS(v).apic_base;
+
+	if (v->open)
+		finish_access(vp, VTL0);
+	REGS(v) = vp->power_on_regs;
+	SREGS(v) = vp->power_on_sregs;
+	SREGS(v).apic_base = apic_base; /* INIT leaves it */
+	memset(&v->run->s.regs.events, 0, sizeof(v->run->s.regs.events));
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+	vp->halted = false;
+	vp->pending_event = vp->pending_interruption = vp->deliverability = 0;
+}
+
+static void take_init_and_sipi(struct vp *vp)
+{
+	struct lapic *apic = &vp->per[VTL0].apic;
+
+	if (atomic_exchange(&apic->init_pending, false)) {
+		int sipi = atomic_load(&apic->sipi_vector);
+
+		reset_vtl0_registers(vp);
+		lapic_reset(apic);
+		atomic_store(&apic->sipi_vector, sipi); /* it may already be on its heels */
+		apic_sync_mode(vp, VTL0);
+		vp->wait_for_sipi = true;
+	}
+	int vector = atomic_exchange(&apic->sipi_vector, -1);
+
+	if (vector < 0 || !vp->wait_for_sipi)
+		return;
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+
+	SREGS(v).cs.selector = (u16)(vector << 8);
+	SREGS(v).cs.base = (u64)vector << 12;
+	REGS(v).rip = 0;
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	vp->wait_for_sipi = false;
+}
+
+/* ---- interrupts */
+
+/* what VTL2 put into the pending-event registers; true: something is being injected now */
+static bool inject_for_vtl2(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	u64 event = vp->pending_event, interruption = vp->pending_interruption;
+
+	vp->pending_event = vp->pending_interruption = 0;
+	if (event & HV_EVENT_PENDING && FIELD_GET(HV_EVENT_TYPE, event) == 0) {
+		vp_inject_exception(vp, VTL0, (u8)FIELD_GET(HV_EVENT_VECTOR, event), event & HV_EVENT_DELIVER_ERROR,
+				    (u32)FIELD_GET(HV_EVENT_ERROR_CODE, event));
+		return true;
+	}
+	if (!(interruption & HV_PENDING_INTERRUPTION))
+		return false;
+	u8 vector = (u8)FIELD_GET(HV_PENDING_VECTOR, interruption);
+
+	switch (FIELD_GET(HV_PENDING_TYPE, interruption)) {
+	case HV_PENDING_TYPE_NMI:
+		ioctl(v->fd, KVM_NMI, 0);
+		return true;
+	case HV_PENDING_TYPE_EXCEPTION:
+		vp_inject_exception(vp, VTL0, vector, interruption & HV_PENDING_HAS_ERROR,
+				    (u32)FIELD_GET(HV_PENDING_ERROR_CODE, interruption));
+		return true;
+	default: {
+		struct kvm_interrupt k = { vector };
+
+		ioctl(v->fd, KVM_INTERRUPT, &k);
+		return true;
+	}
+	}
+}
+
+static void inject_from_apic(struct vp *vp, enum vtl vtl, bool busy)
+{
+	struct vcpu *v = &vp->per[vtl].vcpu;
+	struct lapic *apic = &vp->per[vtl].apic;
+
+	v->run->request_interrupt_window = 0;
+	if (atomic_load_explicit(&apic->nmi_pending, memory_order_relaxed) && atomic_exchange(&apic->nmi_pending, false))
+		ioctl(v->fd, KVM_NMI, 0);
+	int vector = lapic_pending(apic);
+
+	if (vector < 0)
+		return;
+	if (!busy && v->run->ready_for_interrupt_injection && REGS(v).rflags & RFLAGS_IF) {
+		struct kvm_interrupt k = { (u32)vector };
+
+		if (ioctl(v->fd, KVM_INTERRUPT, &k))
+			return;
+		lapic_accept(apic, (u8)vector);
+		v->run->ready_for_interrupt_injection = 0;
+		vector = lapic_pending(apic);
+	}
+	v->run->request_interrupt_window = vector >= 0;
+}
+
+static bool apic_wakes(struct vp *vp, enum vtl vtl)
+{
+	return lapic_pending(&vp->per[vtl].apic) >= 0 || atomic_load(&vp->per[vtl].apic.nmi_pending);
+}
+
+/* ---- the loop */
+
+static void drain_signal(void)
+{
+	sigset_t set;
+	struct timespec none = { 0 };
+
+	sigemptyset(&set);
+	sigaddset(&set, KICK_SIGNAL);
+	while (sigtimedwait(&set, NULL, &none) > 0)
+		;
+}
+
+static void wait_for_signal(struct vp *vp)
+{
+	sigset_t set;
+	struct timespec limit = { .tv_sec = 1 };
+
+	sigemptyset(&set);
+	sigaddset(&set, KICK_SIGNAL);
+	atomic_store(&vp->waiting, true);
+	sigtimedwait(&set, NULL, &limit);
+	atomic_store(&vp->waiting, false);
+	clock_check(vp);
+	clock_arm(vp);
+}
+
+static void run(struct vp *vp, enum vtl vtl)
+{
+	struct vp_vtl *per = &vp->per[vtl];
+	struct vcpu *v = &per->vcpu;
+
+	v->run->cr8 = per->apic.tpr >> 4;
+	vp->counters.kvm_runs[vtl]++;
+	int r = ioctl(v->fd, KVM_RUN, 0), error = errno;
+
+	if (v->run->cr8 != per->apic.tpr >> 4)
+		per->apic.tpr = (u32)v->run->cr8 << 4;
+	if (r < 0) {
+		if (error == EINTR || error == EAGAIN) {
+			vp->counters.interrupted[vtl]++;
+			drain_signal();
+			clock_check(vp);
+			clock_arm(vp);
+		} else if (error == EFAULT && vtl == VTL0) {
+			vtl0_fault(vp);
+		} else {
+			vp_event(vp, PARTITION_FATAL, vtl, "VP %u VTL%u: KVM_RUN: %s", vp->index, vtl_number(vtl), strerror(error));
+		}
+		return;
+	}
+	if (v->run->exit_reason < ARRAY_SIZE(vp->counters.exits[0]))
+		vp->counters.exits[vtl][v->run->exit_reason]++;
+	if (vtl == VTL2)
+		exit_vtl2(vp);
+	else
+		exit_vtl0(vp);
+}
+
+static bool enter_vtl2(struct vp *vp)
+{
+	if (vp->vtl2_halted && !apic_wakes(vp, VTL2)) {
+		wait_for_signal(vp);
+		return false;
+	}
+	vp->vtl2_halted = false;
+	inject_from_apic(vp, VTL2, false);
+	return true;
+}
+
+/* false: VTL2 got the VP instead, or there was only waiting */
+static bool enter_vtl0(struct vp *vp)
+{
+	if (apic_wakes(vp, VTL2)) {
+		vp->counters.intercepts[COUNT_PREEMPTED]++;
+		switch_to_vtl2(vp, HV_VTL_ENTRY_INTERRUPT);
+		return false;
+	}
+	take_init_and_sipi(vp);
+	if (vp->eoi_vector >= 0) {
+		u8 vector = (u8)vp->eoi_vector;
+
+		vp->eoi_vector = -1;
+		intercept_eoi(vp, vector);
+		return false;
+	}
+	if (vp->wait_for_sipi || (vp->halted && !apic_wakes(vp, VTL0) && !(vp->pending_interruption & HV_PENDING_INTERRUPTION))) {
+		wait_for_signal(vp);
+		return false;
+	}
+	vp->halted = false;
+	if (!vp->cpuid_loaded[VTL0]) {
+		if (cpuid_load(vp, VTL0)) {
+			vp_event(vp, PARTITION_FATAL, VTL0, "VP %u: CPUID of VTL0 could not be set", vp->index);
+			return false;
+		}
+		vp->cpuid_loaded[VTL0] = true;
+	}
+	bool busy = inject_for_vtl2(vp);
+
+	inject_from_apic(vp, VTL0, busy);
+	if (vp->deliverability & (HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI))
+		vp->per[VTL0].vcpu.run->request_interrupt_window = 1;
+	return true;
+}
+
+static bool wait_for_start(struct vp *vp)
+{
+	while (!atomic_load(&vp->started)) {
+		if (atomic_load(&vp->partition->stopping))
+			return false;
+		wait_for_signal(vp);
+		atomic_store(&vp->kicked, false);
+	}
+	if (vp->index)
+		load_start_context(vp, &vp->start_context.context);
+	return true;
+}
+
+static void *vp_thread(void *arg)
+{
+	struct vp *vp = arg;
+	struct partition *p = vp->partition;
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = KICK_SIGNAL };
+	char name[16];
+
+	self = vp;
+	snprintf(name, sizeof(name), "vp%u", vp->index);
+	pthread_setname_np(pthread_self(), name);
+	__atomic_store_n(&vp->tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	event._sigev_un._tid = vp->tid;
+	if (timer_create(CLOCK_MONOTONIC, &event, &vp->timer)) {
+		vp_event(vp, PARTITION_FATAL, VTL2, "timer of VP %u: %s", vp->index, strerror(errno));
+		return NULL;
+	}
+	vp->timer_made = true;
+	if (wait_for_start(vp)) {
+		while (!atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
+			atomic_store(&vp->kicked, false);
+			clock_check(vp);
+			enum vtl vtl = atomic_load_explicit(&vp->vtl, memory_order_relaxed);
+
+			if (vtl == VTL2 ? enter_vtl2(vp) : enter_vtl0(vp))
+				run(vp, vtl);
+		}
+	}
+	timer_delete(vp->timer);
+	vp->timer_made = false;
+	return NULL;
+}
+
+int vp_start_thread(struct vp *vp)
+{
+	sigset_t set, before;
+
+	sigemptyset(&set);
+	sigaddset(&set, KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &set, &before); /* inherited by the thread */
+	int r = pthread_create(&vp->thread, NULL, vp_thread, vp);
+
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r ? log_err(-r, "thread of VP %u", vp->index) : 0;
+}
+
+int vp_create(struct partition *p, u32 index)
+{
+	struct vp *vp = &p->vps[index];
+
+	vp->partition = p;
+	vp->index = index;
+	vp->eoi_vector = -1;
+	atomic_store(&vp->vtl, VTL2);
+	for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
+		struct vp_vtl *per = &vp->per[vtl];
+
+		per->vcpu.fd = -1;
+		pthread_mutex_init(&per->synic.lock, NULL);
+		synic_reset(&per->synic);
+		lapic_init(&per->apic, index, APIC_TIMER_HZ, &apic_ops[vtl], vp);
+		int r = kvm_make_vcpu(vp, vtl);
+
+		if (r)
+			return r;
+		SREGS(&per->vcpu).apic_base = LAPIC_BASE | APIC_BASE_ENABLED | (index ? 0 : APIC_BASE_BSP);
+		sregs_dirty(&per->vcpu);
+	}
+	vp->power_on_regs = REGS(&vp->per[VTL0].vcpu);
+	vp->power_on_sregs = SREGS(&vp->per[VTL0].vcpu);
+	vp->wait_for_sipi = index != 0;
+	vp->vtl2_enabled = index == 0;
+	int r = cpuid_load(vp, VTL2);
+
+	vp->cpuid_loaded[VTL2] = !r;
+	return r;
+}
+
+void vp_destroy(struct vp *vp)
+{
+	for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
+		struct vcpu *v = &vp->per[vtl].vcpu;
+
+		if (v->run)
+			munmap(v->run, vp->partition->run_size);
+		if (v->fd >= 0)
+			close(v->fd);
+		free(v->fpu);
+		pthread_mutex_destroy(&vp->per[vtl].synic.lock);
+	}
+}

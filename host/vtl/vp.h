@@ -1,0 +1,208 @@
+/* Inside host/vtl: the partition's and the VPs' structs. Everything of a VP belongs to its thread unless said otherwise. */
+#pragma once
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "host/vtl/partition.h"
+#include "lib/apic/lapic.h"
+#include "lib/core/list.h"
+#include "spec/hv_msr.h"
+#include "spec/hv_vtl.h"
+
+#define SYNIC_QUEUE_MAX 64
+#define HYPERCALL_PORT 0xE0
+#define VTL_CALL_PORT 0xE1
+#define VTL_RETURN_PORT 0xE2
+#define VTL_CALL_OFFSET 0x10
+#define VTL_RETURN_OFFSET 0x20
+#define APIC_TIMER_HZ 200000000u /* what HV_MSR_APIC_FREQUENCY tells */
+#define CPUID_MAX 128
+#define CPUID_RESULTS_MAX 64
+
+struct vcpu {
+	int fd;
+	struct kvm_run *run;
+	struct kvm_xsave *fpu; /* as KVM last told or took it */
+	struct kvm_debugregs debug;
+	enum { ACCESS_NONE, ACCESS_PORT, ACCESS_MSR } open; /* KVM waits to finish an access that VTL2 answers instead */
+	u64 open_rip;
+};
+
+struct synic {
+	pthread_mutex_t lock; /* queues and pages: messages come from any thread */
+	u64 scontrol, siefp, simp, sint[HV_SINT_COUNT];
+	struct synic_queue {
+		struct hv_message messages[SYNIC_QUEUE_MAX];
+		u32 first, count;
+	} queue[HV_SINT_COUNT];
+};
+
+struct stimer {
+	u64 config, count; /* count: absolute expiry (one-shot) or period */
+	u64 next;          /* periodic: next expiry, reference time */
+	bool undelivered;  /* message mode: the queue was full */
+};
+
+struct vp_vtl { /* what each VTL of a VP has of its own */
+	struct vcpu vcpu;
+	struct lapic apic;
+	struct synic synic;
+	struct stimer stimers[HV_STIMER_COUNT];
+	u64 assist_page, crash[5];
+};
+
+struct vp {
+	struct partition *partition;
+	u32 index;
+	pthread_t thread;
+	pid_t tid;
+	timer_t timer;
+	bool timer_made;
+	atomic_bool kicked;  /* a signal is on its way: no need for another */
+	atomic_bool started; /* VTL2 has a context (HvCallStartVp) */
+	bool vtl2_enabled;
+	atomic_int vtl; /* enum vtl now active */
+	atomic_bool waiting;
+	struct vp_vtl per[VTL_COUNT];
+	u64 register_page;
+	u64 pending_interruption, pending_event, deliverability, emulation_hints;
+	bool halted, wait_for_sipi; /* of VTL0 */
+	bool vtl2_halted;
+	struct kvm_regs power_on_regs;   /* of VTL0, for INIT */
+	struct kvm_sregs power_on_sregs;
+	int eoi_vector; /* a level-triggered vector VTL0 ended and VTL2 wants to know of; -1: none */
+	bool cpuid_loaded[VTL_COUNT];
+	struct hv_start_vp start_context;
+	struct partition_counters counters;
+};
+
+struct vtl_wide { /* MSRs that are partition-wide, one set per VTL */
+	_Atomic u64 guest_os_id, hypercall, reference_tsc;
+};
+
+struct partition {
+	struct partition_config config;
+	int kvm_fd, vm_fd[VTL_COUNT];
+	size_t run_size;
+	u8 *ram[PARTITION_MAX_RAM];
+	u64 hole_base[2], hole_size[2]; /* VTL0 ranges whose accesses fault before KVM emulates */
+	void *hole;
+	u64 tsc_khz, tsc_scale, tsc_offset;
+	struct vtl_wide wide[VTL_COUNT];
+	pthread_mutex_t lock; /* start of VPs, CPUID results, intercepts */
+	u32 intercepts; /* bit per enum hv_intercept_type that VTL2 installed */
+	struct hv_cpuid_result_parameters cpuid_results[CPUID_RESULTS_MAX];
+	u32 cpuid_result_count;
+	atomic_bool vtl0_ran, stopping;
+	atomic_uint stopped_by_event;
+	u64 vsm_config;
+	u32 vp_count;
+	struct vp *vps;
+};
+
+static inline struct vcpu *active(struct vp *vp)
+{
+	return &vp->per[atomic_load_explicit(&vp->vtl, memory_order_relaxed)].vcpu;
+}
+#define REGS(v) ((v)->run->s.regs.regs)
+#define SREGS(v) ((v)->run->s.regs.sregs)
+static inline void regs_dirty(struct vcpu *v)
+{
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+static inline void sregs_dirty(struct vcpu *v)
+{
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+}
+
+/* kvm.c: VMs, vcpus, memory slots */
+int kvm_open(struct partition *p) __must_check;
+int kvm_make_vms(struct partition *p) __must_check;
+int kvm_make_vcpu(struct vp *vp, enum vtl vtl) __must_check;
+void kvm_close(struct partition *p);
+int kvm_get_msr(struct vcpu *v, u32 msr, u64 *ret);
+int kvm_set_msr(struct vcpu *v, u32 msr, u64 value);
+int kvm_set_tsc_offset(struct vcpu *v, u64 offset);
+
+/* cpuid.c: what each VTL sees; VTL0's table is loaded at its first entry, with what VTL2 registered */
+int cpuid_load(struct vp *vp, enum vtl vtl) __must_check;
+u16 cpuid_register_result(struct partition *p, const struct hv_cpuid_result_parameters *result);
+
+/* registers.c: Hyper-V register names; the VP's own thread, or a stopped VP. HV_STATUS_*. */
+u16 register_get(struct vp *vp, enum vtl vtl, u32 name, union hv_register_value *ret);
+u16 register_set(struct vp *vp, enum vtl vtl, u32 name, const union hv_register_value *value);
+void segment_to_hv(const struct kvm_segment *from, struct hv_segment *to);
+void segment_from_hv(const struct hv_segment *from, struct kvm_segment *to);
+void load_start_context(struct vp *vp, const struct hv_init_vp_context *context);
+
+/* switch.c: from one VTL to the other */
+void switch_to_vtl2(struct vp *vp, u32 reason);
+void switch_to_vtl0(struct vp *vp);
+void finish_access(struct vp *vp, enum vtl vtl);
+
+/* intercept.c: tell VTL2 what VTL0 did, and switch to it */
+void intercept_io(struct vp *vp);
+void intercept_memory(struct vp *vp, u64 gpa, u64 gva, bool write, const u8 *bytes, u32 byte_count, u32 length);
+void intercept_msr(struct vp *vp, bool write);
+void intercept_simple(struct vp *vp, u32 type);
+void intercept_hypercall(struct vp *vp);
+void intercept_eoi(struct vp *vp, u8 vector);
+bool intercept_wanted(struct partition *p, u32 type);
+
+/* decode.c: instruction length and memory operand at VTL0's RIP (Zydis) */
+struct decoded {
+	u8 bytes[16];
+	u32 byte_count; /* readable at RIP */
+	u32 length;     /* 0: not decodable */
+	bool memory, write;
+	u64 linear;
+	u32 size;
+};
+void decode_at_rip(struct vp *vp, struct decoded *ret);
+
+/* walk.c: VTL0's page tables */
+bool walk_linear(struct vp *vp, u64 linear, u64 *ret_gpa);
+u32 fetch_code(struct vp *vp, u64 linear, u8 *bytes, u32 len);
+
+/* msr.c */
+bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret);
+bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value);
+
+/* synic.c, stimer.c */
+void synic_reset(struct synic *s);
+void synic_end_of_message(struct vp *vp, enum vtl vtl);
+void synic_retry(struct vp *vp, enum vtl vtl);
+bool stimer_write(struct vp *vp, enum vtl vtl, u32 index, bool is_count, u64 value);
+void stimer_check(struct vp *vp, enum vtl vtl);
+u64 stimer_deadline(struct vp *vp, enum vtl vtl); /* reference time, 0 = none */
+
+/* clock.c: one clock for everything */
+u64 guest_tsc(struct partition *p);
+u64 reference_to_ns(struct partition *p, u64 reference);
+void clock_arm(struct vp *vp);   /* program the VP's timer for the nearest deadline of both VTLs */
+void clock_check(struct vp *vp); /* raise what is due */
+
+/* apic.c: the embedder's side of lib/apic */
+extern const struct lapic_ops apic_ops[VTL_COUNT];
+bool apic_mmio(struct vp *vp, enum vtl vtl, u64 gpa, void *data, u32 len, bool write);
+void apic_sync_mode(struct vp *vp, enum vtl vtl);
+
+/* hypercall.c */
+void hypercall(struct vp *vp, enum vtl vtl);
+
+/* vp.c */
+int vp_create(struct partition *p, u32 index) __must_check;
+void vp_destroy(struct vp *vp);
+int vp_start_thread(struct vp *vp) __must_check;
+void vp_kick(struct vp *vp);
+void vp_event(struct vp *vp, enum partition_event event, enum vtl vtl, const char *format, ...) __printf(4, 5);
+void vp_inject_exception(struct vp *vp, enum vtl vtl, u8 vector, bool has_error, u32 error);
+
+/* exit.c */
+void exit_vtl2(struct vp *vp);
+void exit_vtl0(struct vp *vp);
+void vtl0_fault(struct vp *vp); /* KVM_RUN gave EFAULT: an access to a hole */

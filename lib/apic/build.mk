@@ -1,0 +1,3 @@
+SRCS := lapic.c
+DEPS := lib/core
+FLAVOURS := target native host fuzz

@@ -1,0 +1,110 @@
+/*
+ * A local APIC, xAPIC and x2APIC, as pure state: no clock, no threads of its own. Source: Intel SDM vol. 3 chapter 11,
+ * AMD APM vol. 2 chapter 16.
+ *
+ * Threads: lapic_request(), lapic_request_nmi(), lapic_request_init() and lapic_request_sipi() from any thread, followed
+ * by a kick of the owner by the caller; everything else on the thread of the VP that owns the APIC.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "lib/core/types.h"
+
+#define LAPIC_BASE 0xfee00000u
+#define LAPIC_LEN 0x1000u
+#define LAPIC_NO_VECTOR (-1)
+
+/* register numbers: MMIO offset >> 4, also x2APIC MSR - 0x800 */
+enum lapic_register {
+	LAPIC_ID = 0x02,
+	LAPIC_VERSION = 0x03,
+	LAPIC_TPR = 0x08,
+	LAPIC_PPR = 0x0a,
+	LAPIC_EOI = 0x0b,
+	LAPIC_LDR = 0x0d,
+	LAPIC_DFR = 0x0e,
+	LAPIC_SVR = 0x0f,
+	LAPIC_ISR = 0x10,
+	LAPIC_TMR = 0x18,
+	LAPIC_IRR = 0x20,
+	LAPIC_ESR = 0x28,
+	LAPIC_CMCI = 0x2f,
+	LAPIC_ICR = 0x30,
+	LAPIC_ICR_HIGH = 0x31,
+	LAPIC_LVT_TIMER = 0x32,
+	LAPIC_LVT_THERMAL = 0x33,
+	LAPIC_LVT_PERF = 0x34,
+	LAPIC_LVT_LINT0 = 0x35,
+	LAPIC_LVT_LINT1 = 0x36,
+	LAPIC_LVT_ERROR = 0x37,
+	LAPIC_TIMER_INITIAL = 0x38,
+	LAPIC_TIMER_CURRENT = 0x39,
+	LAPIC_TIMER_DIVIDE = 0x3e,
+	LAPIC_SELF_IPI = 0x3f,
+};
+
+/* delivery modes of ICR and LVT */
+enum lapic_mode { LAPIC_FIXED, LAPIC_LOWEST, LAPIC_SMI, LAPIC_RESERVED, LAPIC_NMI, LAPIC_INIT, LAPIC_STARTUP, LAPIC_EXTINT };
+
+struct lapic;
+
+struct lapic_ops {
+	/* the APIC sends an IPI; called on the owner's thread */
+	void (*send)(void *ctx, struct lapic *from, u64 icr);
+	/* a level-triggered vector, or any if the embedder wants to know, was ended */
+	void (*eoi)(void *ctx, struct lapic *apic, u8 vector, bool level);
+	/* the timer was programmed: call lapic_timer_check() at or after lapic_timer_deadline() */
+	void (*timer_changed)(void *ctx, struct lapic *apic);
+	/* nanoseconds, monotonic; and the guest's TSC */
+	u64 (*now_ns)(void *ctx);
+	u64 (*tsc)(void *ctx);
+	/* TSC value → the same clock as now_ns */
+	u64 (*tsc_to_ns)(void *ctx, u64 tsc);
+};
+
+struct lapic {
+	const struct lapic_ops *ops;
+	void *ctx;
+	u32 id;
+	u32 timer_hz; /* before the divider */
+	bool x2apic;
+	_Atomic u64 irr[4], level[4], auto_eoi[4];
+	u64 isr[4];
+	u32 tpr, ldr, dfr, svr, esr, lvt[6], cmci, divide;
+	u64 icr;
+	u32 timer_initial;
+	u64 timer_start_ns, tsc_deadline;
+	atomic_bool nmi_pending, init_pending;
+	atomic_int sipi_vector; /* -1: none */
+};
+
+void lapic_init(struct lapic *apic, u32 id, u32 timer_hz, const struct lapic_ops *ops, void *ctx);
+/* power-on state; keeps identity */
+void lapic_reset(struct lapic *apic);
+
+/* ask for a fixed interrupt. auto_eoi: taken without an in-service bit (SynIC SINTs). Any thread. */
+void lapic_request(struct lapic *apic, u8 vector, bool level, bool auto_eoi);
+void lapic_request_nmi(struct lapic *apic);
+void lapic_request_init(struct lapic *apic);
+void lapic_request_sipi(struct lapic *apic, u8 vector);
+
+/* highest vector that may interrupt now, or LAPIC_NO_VECTOR; does not look at RFLAGS.IF */
+int lapic_pending(const struct lapic *apic);
+/* the processor takes vector (from lapic_pending) */
+void lapic_accept(struct lapic *apic, u8 vector);
+void lapic_end_of_interrupt(struct lapic *apic);
+
+/* does an interrupt with this destination reach the APIC? */
+bool lapic_matches(const struct lapic *apic, u32 destination, bool logical);
+u32 lapic_ppr(const struct lapic *apic);
+
+/* x2APIC MSR or xAPIC register access; false: the access must fault (#GP) or, for MMIO, is ignored / reads 0 */
+bool lapic_read(struct lapic *apic, u32 reg, u64 *ret) __must_check;
+bool lapic_write(struct lapic *apic, u32 reg, u64 value) __must_check;
+
+void lapic_set_tsc_deadline(struct lapic *apic, u64 tsc);
+/* when lapic_timer_check() should be called, in now_ns time; 0 = timer idle */
+u64 lapic_timer_deadline(const struct lapic *apic);
+/* raises the timer interrupt if it is due */
+void lapic_timer_check(struct lapic *apic);

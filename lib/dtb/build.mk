@@ -1,0 +1,3 @@
+SRCS := read.c write.c
+DEPS := lib/core
+FLAVOURS := target native host fuzz bare

@@ -1,0 +1,3 @@
+SRCS := ring.c
+DEPS := lib/core
+FLAVOURS := target native host fuzz

@@ -1,0 +1,25 @@
+#!/bin/busybox sh
+# The bench machine's only job: KVM where there is none. Loads it, starts pvhost with the options it was given, carries
+# pvhost's sockets to TCP ports that only the machine outside can reach, and powers off when pvhost ends.
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs run /run
+echo 1 >/proc/sys/kernel/printk
+while read -r m; do insmod "/modules/$m"; done </modules/order
+ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up
+ip link set lo up
+for pair in 1:com1 2:com2 3:vsock 4:monitor; do
+	socat -t 86400 "TCP-LISTEN:400${pair%%:*},fork,reuseaddr" "UNIX-CONNECT:/run/${pair##*:}" 2>/dev/null &
+done
+[ ! -e /extra/init.sh ] || . /extra/init.sh
+set --
+while read -r arg; do set -- "$@" "$arg"; done </pvhost.args
+ulimit -c 0
+/bin/pvhost "$@" </dev/null
+status=$?
+echo "pvhost ended with status $status"
+sync
+poweroff -f

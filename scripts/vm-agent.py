@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Talks to the agent in the guest over COM2's unix socket.
+
+vm-agent.py SOCKET wait SECONDS          until the agent answers
+vm-agent.py SOCKET exec SECONDS COMMAND  prints the output, exits with the command's status; 124 when time is up
+"""
+import base64, fcntl, os, socket, sys, time
+
+
+class Agent:
+    def __init__(self, path, deadline):
+        self.path, self.deadline, self.buffer = path, deadline, b""
+        self.sock = None
+
+    def connect(self):
+        while time.monotonic() < self.deadline:
+            try:
+                self.sock = socket.socket(socket.AF_UNIX)
+                self.sock.connect(self.path)
+                return True
+            except OSError:
+                time.sleep(0.3)
+        return False
+
+    def line(self, until):
+        """next line, or None when time is up or the other side has gone"""
+        while b"\n" not in self.buffer:
+            left = min(until, self.deadline) - time.monotonic()
+            if left <= 0:
+                return None
+            self.sock.settimeout(left)
+            try:
+                data = self.sock.recv(65536)
+            except (TimeoutError, socket.timeout):
+                return None
+            except OSError:
+                return None
+            if not data:
+                time.sleep(0.3)
+                self.sock.close()
+                if not self.connect():
+                    return None
+                return ""
+            self.buffer += data
+        raw, self.buffer = self.buffer.split(b"\n", 1)
+        return raw.decode("latin1").strip("\r\x00 ")
+
+    def run(self, command, out, retry_s=None):
+        """status of the command, or None"""
+        ident = f"{os.getpid()}.{time.monotonic_ns()}"
+        text = base64.b64encode(command.encode()).decode()
+        again = 0
+        while time.monotonic() < self.deadline:
+            if time.monotonic() >= again:
+                if again and retry_s is None:
+                    return None
+                again = time.monotonic() + (retry_s or 1e9)
+                try:
+                    self.sock.sendall(f"\nEXEC {ident} {text}\n".encode())
+                except OSError:
+                    self.sock.close()
+                    if not self.connect():
+                        return None
+                    again = 0
+                    continue
+            got = self.line(again)
+            words = (got or "").split(" ", 2)
+            if len(words) == 3 and words[1] == ident:
+                if words[0] == "OUT":
+                    try:
+                        out(base64.b64decode(words[2]))
+                    except ValueError:
+                        print("vm-agent: a line of output was damaged", file=sys.stderr)
+                        return 125
+                elif words[0] == "EXIT":
+                    return int(words[2])
+        return None
+
+
+def main():
+    if len(sys.argv) < 4 or sys.argv[2] not in ("wait", "exec"):
+        sys.exit(__doc__)
+    path, verb, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    agent = Agent(path, time.monotonic() + seconds)
+    lock = open(path + ".lock", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not agent.connect():
+        sys.exit(124)
+    if verb == "wait":
+        sys.exit(124 if agent.run("true", lambda b: None, retry_s=3) is None else 0)
+
+    def out(data):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    status = agent.run(sys.argv[4], out)
+    if status is None:
+        print(f"vm-agent: no answer from the guest in {seconds:.0f} s", file=sys.stderr)
+        sys.exit(124)
+    sys.exit(status)
+
+
+main()

@@ -1,0 +1,117 @@
+/* Guest emulation transport: what VTL2 asks of its host. Source: openvmm vm/devices/get/get_protocol. */
+#pragma once
+
+#include "lib/core/guid.h"
+
+#define GET_INTERFACE GUID(0x8dedd1aa, 0x9056, 0x49e4, 0xbf, 0xd6, 0x1b, 0xf9, 0x0d, 0xc3, 0x8e, 0xf0)
+#define GET_INSTANCE GUID(0xd3e4454d, 0x62af, 0x44ec, 0xb8, 0x51, 0x31, 0x70, 0x91, 0x5e, 0x5f, 0x56)
+
+#define GET_HEADER_VERSION 1
+#define GET_MESSAGE_MAX 12288
+#define GET_PAYLOAD_MAX 8192
+
+enum get_message_type { GET_HOST_NOTIFICATION = 1, GET_HOST_REQUEST = 2, GET_HOST_RESPONSE = 3, GET_GUEST_NOTIFICATION = 4 };
+
+enum get_version { GET_VERSION_RS5 = 0x10000, GET_VERSION_IRON = 0x30000, GET_VERSION_NICKEL = 0x40002 };
+
+enum get_request {
+	GET_VERSION = 1,
+	GET_TIME = 2,
+	GET_BIOS_BOOT_FINALIZE = 3,
+	GET_VMGS_DEVICE_INFO = 4,
+	GET_VMGS_READ = 5,
+	GET_VMGS_WRITE = 6,
+	GET_VMGS_FLUSH = 7,
+	GET_DEVICE_PLATFORM_SETTINGS_V2 = 18,
+	GET_DEVICE_PLATFORM_SETTINGS_V2_REV1 = 27,
+};
+
+enum get_notification {
+	GET_POWER_OFF = 1,
+	GET_RESET = 2,
+	GET_EVENT_LOG = 3,
+	GET_LOG_TRACE = 4,
+	GET_RESTORE_COMPLETED = 5,
+	GET_MODIFY_VTL2_SETTINGS_COMPLETED = 6,
+	GET_START_VTL0_COMPLETED = 7,
+	GET_VTL_CRASH = 8,
+	GET_TRIPLE_FAULT = 9,
+};
+
+struct get_header {
+	u8 version, type;
+	u16 id;
+};
+_Static_assert(sizeof(struct get_header) == 4, "get_protocol HeaderRaw");
+
+struct get_version_request {
+	struct get_header header;
+	u32 version;
+};
+
+struct get_version_response {
+	struct get_header header;
+	u8 accepted, pad;
+};
+_Static_assert(sizeof(struct get_version_response) == 6, "get_protocol VersionResponse");
+
+struct get_time_response {
+	struct get_header header;
+	u32 pad;
+	u64 reference_time; /* 100 ns */
+	s64 utc;            /* 100 ns since 1601-01-01 */
+	s16 time_zone;      /* minutes */
+	u8 daylight_savings, pad1[5];
+};
+_Static_assert(sizeof(struct get_time_response) == 32, "get_protocol TimeResponse");
+
+struct get_dps_v2_response {
+	struct get_header header;
+	u32 size, payload_state; /* then the JSON text */
+};
+_Static_assert(sizeof(struct get_dps_v2_response) == 12, "get_protocol DevicePlatformSettingsResponseV2Rev1");
+#define GET_PAYLOAD_END 0
+#define GET_PAYLOAD_MORE 1
+
+struct get_power_off {
+	struct get_header header;
+	u8 hibernate, pad;
+};
+
+struct get_event_log {
+	struct get_header header;
+	u32 event;
+};
+
+struct get_start_vtl0_completed {
+	struct get_header header;
+	u32 status; /* 0 success */
+	u32 document_size;
+};
+_Static_assert(sizeof(struct get_start_vtl0_completed) == 12, "get_protocol StartVtl0CompleteNotification");
+
+struct get_vtl_crash {
+	struct get_header header;
+	u32 vp_index;
+	u8 last_vtl, reserved0;
+	u16 reserved1;
+	u32 reserved2;
+	u64 control, parameters[5];
+};
+_Static_assert(sizeof(struct get_vtl_crash) == 64, "get_protocol VtlCrashNotification");
+
+struct get_triple_fault {
+	struct get_header header;
+	u32 vp_index, fault_type, register_count; /* then 20 bytes a register: u32 name, u8 value[16] */
+};
+_Static_assert(sizeof(struct get_triple_fault) == 16, "get_protocol TripleFaultNotification");
+
+struct get_vmgs_device_info_response {
+	struct get_header header;
+	u32 status;
+	u64 capacity; /* in sectors */
+	u32 bytes_per_physical_sector, bytes_per_logical_sector;
+	u32 maximum_transfer_size_bytes;
+	u32 pad;
+};
+#define GET_VMGS_STATUS_INVALID_COMMAND 2

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# One VP: a stock Debian kernel to its shell, seen from inside, from the host and through the firmware; reset and power-off.
+. "$(dirname "$0")/lib.sh"
+up one --cpus 1 --memory 1G --vtl2-console
+g() { vm -n one exec --timeout 120 "$@"; }
+d() { vm -n one diag "$@"; }
+
+check "uname names the stock Debian kernel" matches 'Linux guest 6\..*Debian|Linux guest .*cloud-amd64' g 'uname -a'
+check "the guest has one processor" matches '^1$' g nproc
+check "the guest sees Hyper-V" matches 'Hypervisor detected: Microsoft Hyper-V' g dmesg
+check "its timer is Hyper-V's" matches 'Hyper-V stimer|HVS:' g 'cat /proc/interrupts'
+check "the serial port interrupts" matches 'ttyS0' g 'cat /proc/interrupts'
+check "the clock source is Hyper-V's" matches 'hyperv_clocksource_tsc_page|tsc' g 'cat /sys/devices/system/clocksource/clocksource0/current_clocksource'
+check "a command's status comes back" fails_with 7 . g 'echo out; exit 7'
+check "memory is what was asked for" g '[ $(sed -n "s/MemTotal: *\([0-9]*\) .*/\1/p" /proc/meminfo) -gt 900000 ]'
+check "time passes at the right rate" g 'a=$(cut -d. -f1 /proc/uptime); sleep 3; b=$(cut -d. -f1 /proc/uptime); [ $((b - a)) -ge 2 ] && [ $((b - a)) -le 6 ]'
+check "hv_vmbus gives up at once: there is no VMBus server yet" g 'modprobe() { :; }; start=$(cut -d. -f1 /proc/uptime); insmod /lib/modules/hv_vmbus.ko; [ $(($(cut -d. -f1 /proc/uptime) - start)) -le 10 ]'
+check "no warning or oops in the guest" g '! dmesg | grep -E "WARNING:|BUG:|Oops|Call Trace"'
+check "VTL2 memory is not in the guest's map" g '! grep -qi "System RAM" /proc/iomem || ! awk -F"[- ]" "/System RAM/ && strtonum(\"0x\" \$2) >= 0x40000000" /proc/iomem | grep .'
+check "the console answers" python3 tests/e2e/console.py "$PARAVANE_VMS/one/com1" 'echo answer-$((6*7))' 'answer-42'
+
+check "monitor: info vtl" matches 'guest started' vm -n one monitor 'info vtl'
+check "monitor: info exits counts port intercepts" matches 'io_port [1-9]' vm -n one monitor 'info exits'
+check "monitor: info vp" matches 'vp 0: started' vm -n one monitor 'info vp'
+check "monitor: GET was used" matches 'get: requests [1-9]' vm -n one monitor 'info devices'
+check "monitor: unknown words are told so" matches 'not a command' vm -n one monitor 'frobnicate'
+
+check "pvdiag ping" d ping
+check "inspect shows VPs" matches 'vps' d inspect -r vm
+check "inspect shows exits by reason" matches 'io_port: *[1-9]|io_port.*[1-9]' d inspect -r vm
+check "inspect shows the build" matches 'version|commit' d inspect -r build_info
+check "inspect shows memory of the processes" matches '[pP]ss' d inspect -r proc
+check "inspect --json parses" bash -c 'scripts/vm -n one diag inspect -r --json | python3 -m json.tool'
+check "inspect of nothing is an error" fails_with 1 'no-such-node' d inspect vm/no-such-node
+check "kmsg shows the firmware's log" matches 'worker|control' d kmsg
+filter_takes_effect() {
+	d inspect -u debug trace/filter >/dev/null || return 1
+	matches 'debug' d inspect trace/filter || return 1
+	g true
+	timeout 8 scripts/vm -n one diag kmsg -f >"$PARAVANE_VMS/one/kmsg" 2>&1 &
+	sleep 2; g true; wait
+	d inspect -u info trace/filter >/dev/null
+	matches 'info' d inspect trace/filter
+}
+check "a log filter changes at once" filter_takes_effect
+check "a wrong filter is refused" fails_with 1 . d inspect -u no=such=level trace/filter
+follow() {
+	timeout 20 scripts/vm -n one diag kmsg -f >"$PARAVANE_VMS/one/follow" 2>/dev/null &
+	local p=$! before
+	sleep 4
+	before=$(wc -c <"$PARAVANE_VMS/one/follow")
+	kill -0 $p || return 1
+	kill $p
+	[ "$before" -gt 200 ]
+}
+check "kmsg -f follows" follow
+
+reboots() {
+	g 'reboot' >/dev/null 2>&1
+	sleep 5
+	python3 scripts/vm-agent.py "$PARAVANE_VMS/one/com2" wait 200 || return 1
+	matches 'resets 1' vm -n one monitor 'info vtl' && matches 'Linux' g uname
+}
+check "reboot in the guest restarts the machine" reboots
+check "the firmware answers after the reset" matches 'vps' d inspect -r vm
+g poweroff >/dev/null 2>&1
+check "poweroff in the guest ends pvhost with status 0" vm -n one wait 90
+vm -n one down
+check "down leaves nothing" bash -c '! ls -d "$PARAVANE_VMS"/one 2>/dev/null'
+finish

@@ -1,0 +1,174 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/apic/lapic.h"
+
+static u64 clock_ns, sent_icr;
+static int eois, last_eoi, armed;
+static bool last_level;
+
+static void send(void *ctx, struct lapic *from, u64 icr) { sent_icr = icr; }
+static void eoi(void *ctx, struct lapic *apic, u8 vector, bool level)
+{
+	eois++;
+	last_eoi = vector;
+	last_level = level;
+}
+static void changed(void *ctx, struct lapic *apic) { armed++; }
+static u64 now(void *ctx) { return clock_ns; }
+static u64 tsc(void *ctx) { return clock_ns * 2; }
+static u64 tsc_to_ns(void *ctx, u64 value) { return value / 2; }
+
+static const struct lapic_ops ops = { send, eoi, changed, now, tsc, tsc_to_ns };
+
+static struct lapic fresh(u32 id, bool x2apic)
+{
+	struct lapic apic;
+
+	clock_ns = 1000;
+	eois = 0;
+	memset(&apic, 0, sizeof(apic));
+	lapic_init(&apic, id, 1000000000, &ops, NULL);
+	apic.x2apic = x2apic;
+	assert_true(lapic_write(&apic, LAPIC_SVR, 0x1ff));
+	return apic;
+}
+
+static void priorities(void **state)
+{
+	struct lapic a = fresh(0, true);
+
+	lapic_request(&a, 0x31, false, false);
+	lapic_request(&a, 0x52, true, false);
+	assert_int_equal(lapic_pending(&a), 0x52);
+	lapic_accept(&a, 0x52);
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR); /* 0x31 waits below 0x5x */
+	lapic_request(&a, 0x5f, false, false);
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR); /* the same class does not interrupt it */
+	lapic_request(&a, 0x60, false, false);
+	assert_int_equal(lapic_pending(&a), 0x60);
+	lapic_accept(&a, 0x60);
+	lapic_end_of_interrupt(&a);
+	assert_int_equal(last_eoi, 0x60);
+	assert_false(last_level);
+	lapic_end_of_interrupt(&a);
+	assert_int_equal(last_eoi, 0x52);
+	assert_true(last_level);
+	assert_int_equal(lapic_pending(&a), 0x5f);
+	assert_true(lapic_write(&a, LAPIC_TPR, 0x50));
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR);
+	assert_true(lapic_write(&a, LAPIC_TPR, 0x4f));
+	assert_int_equal(lapic_pending(&a), 0x5f);
+}
+
+static void auto_eoi_leaves_no_service_bit(void **state)
+{
+	struct lapic a = fresh(0, true);
+
+	lapic_request(&a, 0xf3, false, true);
+	lapic_accept(&a, 0xf3);
+	lapic_request(&a, 0x30, false, false);
+	assert_int_equal(lapic_pending(&a), 0x30);
+	lapic_end_of_interrupt(&a);
+	assert_int_equal(eois, 0); /* nothing was in service */
+}
+
+static void disabled_apic_delivers_nothing(void **state)
+{
+	struct lapic a = fresh(0, true);
+
+	lapic_request(&a, 0x80, false, false);
+	assert_true(lapic_write(&a, LAPIC_SVR, 0xff));
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR);
+}
+
+static void destinations(void **state)
+{
+	struct lapic x = fresh(0x25, true), old = fresh(3, false);
+
+	assert_true(lapic_matches(&x, 0x25, false));
+	assert_true(lapic_matches(&x, ~0u, false));
+	assert_false(lapic_matches(&x, 0xff, false)); /* an id in x2APIC mode */
+	assert_true(lapic_matches(&x, 2u << 16 | 1u << 5, true));
+	assert_false(lapic_matches(&x, 1u << 16 | 1u << 5, true));
+	assert_true(lapic_matches(&old, 0xff, false));
+	assert_true(lapic_write(&old, LAPIC_LDR, 0x08000000));
+	assert_true(lapic_matches(&old, 0x0c, true));
+	assert_false(lapic_matches(&old, 0x04, true));
+	assert_true(lapic_write(&old, LAPIC_DFR, 0)); /* cluster model */
+	assert_true(lapic_write(&old, LAPIC_LDR, 0x12000000));
+	assert_true(lapic_matches(&old, 0x16, true));
+	assert_false(lapic_matches(&old, 0x22, true));
+}
+
+static void registers_fault_where_x2apic_says(void **state)
+{
+	struct lapic a = fresh(7, true);
+	u64 value;
+
+	assert_true(lapic_read(&a, LAPIC_ID, &value));
+	assert_int_equal(value, 7);
+	assert_false(lapic_read(&a, LAPIC_DFR, &value));
+	assert_false(lapic_read(&a, LAPIC_ICR_HIGH, &value));
+	assert_false(lapic_write(&a, LAPIC_VERSION, 0));
+	assert_false(lapic_read(&a, 0x40, &value));
+	assert_true(lapic_write(&a, LAPIC_ICR, 0x300000041ull));
+	assert_int_equal(sent_icr, 0x300000041ull);
+	assert_true(lapic_write(&a, LAPIC_SELF_IPI, 0x44));
+	assert_int_equal(lapic_pending(&a), 0x44);
+}
+
+static void timer_modes(void **state)
+{
+	struct lapic a = fresh(0, true);
+	u64 value;
+
+	assert_true(lapic_write(&a, LAPIC_TIMER_DIVIDE, 0xb));
+	assert_true(lapic_write(&a, LAPIC_LVT_TIMER, 0x40));
+	assert_true(lapic_write(&a, LAPIC_TIMER_INITIAL, 500));
+	assert_int_equal(lapic_timer_deadline(&a), 1500);
+	clock_ns = 1200;
+	assert_true(lapic_read(&a, LAPIC_TIMER_CURRENT, &value));
+	assert_int_equal(value, 300);
+	lapic_timer_check(&a);
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR);
+	clock_ns = 1500;
+	lapic_timer_check(&a);
+	assert_int_equal(lapic_pending(&a), 0x40);
+	assert_int_equal(lapic_timer_deadline(&a), 0);
+
+	a = fresh(0, true);
+	assert_true(lapic_write(&a, LAPIC_TIMER_DIVIDE, 0xb));
+	assert_true(lapic_write(&a, LAPIC_LVT_TIMER, 0x20041));
+	assert_true(lapic_write(&a, LAPIC_TIMER_INITIAL, 100));
+	clock_ns += 350; /* three periods late: one interrupt, and the beat is kept */
+	lapic_timer_check(&a);
+	assert_int_equal(lapic_pending(&a), 0x41);
+	assert_int_equal(lapic_timer_deadline(&a), 1400);
+
+	a = fresh(0, true);
+	assert_true(lapic_write(&a, LAPIC_LVT_TIMER, 0x40042));
+	lapic_set_tsc_deadline(&a, 4000);
+	assert_int_equal(lapic_timer_deadline(&a), 2000);
+	clock_ns = 2000;
+	lapic_timer_check(&a);
+	assert_int_equal(lapic_pending(&a), 0x42);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(priorities),
+		cmocka_unit_test(auto_eoi_leaves_no_service_bit),
+		cmocka_unit_test(disabled_apic_delivers_nothing),
+		cmocka_unit_test(destinations),
+		cmocka_unit_test(registers_fault_where_x2apic_says),
+		cmocka_unit_test(timer_modes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
