@@ -55,6 +55,12 @@ debug: machine $(O)/deps/kernel-debug/vmlinux  ## a machine whose firmware kerne
 # ---- check
 RESULTS := $(abspath $(O))/results
 export RESULTS
+TSAN_EXEC := tests/unit/lib/task/test_exec.c lib/task/exec.c lib/task/timers.c lib/task/wake.c lib/task/exec_uring.c \
+	lib/task/exec_sim.c lib/log/log.c lib/os/file.c
+$(O)/tsan/test_exec: $(call obj,tsan,$(TSAN_EXEC))
+	$(Q)$(CC_tsan) $(LDFLAGS_tsan) -o $@ $^ -luring -lpthread -lcmocka
+check-tsan: $(O)/tsan/test_exec  ## the wake rule under ThreadSanitizer
+	@scripts/run-tests $^
 check-unit: $(UNIT)
 	@scripts/run-tests $(UNIT)
 print-deps:

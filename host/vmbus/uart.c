@@ -60,6 +60,19 @@ static void announce_input(struct uart *u)
 	send_message(u, &m, sizeof(m));
 }
 
+/* a backend that keeps output counts as connected even while nobody reads: the guest's early words must not be lost */
+static void send_modem_status(struct uart *u)
+{
+	bool connected = u->out_fd >= 0 || u->is_socket;
+	struct uart_modem_status m = {
+		.header = { 1, UART_GUEST_NOTIFICATION, UART_SET_MODEM_STATUS },
+		.modem_status = connected ? 0xbb : 0x0b, /* DCD, DSR and CTS, each with its delta */
+		.connected = connected,
+	};
+
+	send_message(u, &m, sizeof(m));
+}
+
 /* ---- the backend's side */
 
 static void close_client(struct uart *u)
@@ -246,6 +259,7 @@ static void handle(struct uart *u, const u8 *data, u32 len)
 		struct uart_version_response r = { { 1, UART_HOST_RESPONSE, UART_VERSION_REQUEST }, version == UART_VERSION, 0 };
 
 		send_message(u, &r, sizeof(r));
+		send_modem_status(u);
 		u->announced = false;
 		announce_input(u);
 	} else if (h.type == UART_HOST_REQUEST && h.id == UART_GET_RX_DATA) {

@@ -179,6 +179,8 @@ static int decode_error(struct bytes b, struct node *node)
 	if (r)
 		return r;
 	node->error = (enum node_error)variant;
+	if (node->error != NODE_CHANNEL && node->error != NODE_UPDATE)
+		return 0; /* the others carry no text */
 	return text.left ? node_set_data(node, text.at, text.left) : 0;
 }
 

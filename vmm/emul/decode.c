@@ -80,7 +80,7 @@ bool decode_head(struct insn *i, const struct emul_state *s)
 	i->opcode = byte;
 	if (byte == 0x0f)
 		i->opcode = (u16)(0x0f00 | next(i));
-	return !i->truncated && i->at <= 15;
+	return !i->truncated;
 }
 
 /* 16-bit addressing, SDM table 2-1 */
@@ -106,7 +106,8 @@ static void modrm16(struct insn *i, const struct emul_state *s)
 
 static u64 sib(struct insn *i, const struct emul_state *s, bool *ret_no_base)
 {
-	u8 byte = next(i), index = (u8)((byte >> 3 & 7) | (i->rex_bits & 2) << 2), base = (u8)((byte & 7) | (i->rex_bits & 1) << 3);
+	u8 byte = next(i), index = (u8)((byte >> 3 & 7) | (i->rex_bits & 2) << 2);
+	u8 base = (u8)((byte & 7) | (i->rex_bits & 1) << 3);
 	u64 offset = 0;
 
 	*ret_no_base = i->mod == 0 && (byte & 7) == 5;

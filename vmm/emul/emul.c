@@ -11,6 +11,8 @@
 #define OF BIT(11)
 #define ARITHMETIC (CF | PF | AF | ZF | SF | OF)
 
+#define INSTRUCTION_MAX 15u /* SDM volume 2, 2.3.11: longer ones are #GP */
+
 enum alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
 
 /* one instruction under way: registers change only when it is complete */
@@ -503,17 +505,20 @@ static u64 next_rip(const struct emul_state *s, size_t len)
 
 enum emul_result emul_run(struct emul_state *state, const u8 *bytes, size_t len, const struct emul_memory *memory)
 {
-	struct run r = { .s = *state, .i = { .bytes = bytes, .len = len }, .memory = memory };
-	bool string;
+	bool long_enough = len >= INSTRUCTION_MAX, string;
+	enum emul_result short_of = long_enough ? EMUL_UNSUPPORTED : EMUL_TRUNCATED;
+	struct run r = { .s = *state, .i = { .bytes = bytes, .len = MIN(len, INSTRUCTION_MAX) }, .memory = memory };
 
 	if (!decode_head(&r.i, &r.s))
-		return r.i.truncated ? EMUL_TRUNCATED : EMUL_UNSUPPORTED;
+		return r.i.truncated ? short_of : EMUL_UNSUPPORTED;
 	handler run = r.i.opcode >= 0x0f00 ? find_two_byte((u8)r.i.opcode) : find_one_byte((u8)r.i.opcode);
 
 	if (!run)
 		return EMUL_UNSUPPORTED;
 	string = run == run_string;
 	if (!run(&r)) {
+		if (r.result == EMUL_TRUNCATED)
+			return short_of;
 		if (string) /* progress stands, RIP does not move */
 			*state = r.s;
 		return r.result;

@@ -14,15 +14,15 @@ struct pipe_header {
 #define PIPE_DATA 1u
 #define TRAILER_LEN 8u
 
-bool ring_init(struct ring *r, void *memory, size_t len)
+bool uio_ring_init(struct uio_ring *r, void *memory, size_t len)
 {
 	if (len < 2 * RING_CONTROL_LEN || len % RING_CONTROL_LEN || len > 1u << 30)
 		return false;
-	*r = (struct ring){ memory, (volatile u8 *)memory + RING_CONTROL_LEN, (u32)len - RING_CONTROL_LEN };
+	*r = (struct uio_ring){ memory, (volatile u8 *)memory + RING_CONTROL_LEN, (u32)len - RING_CONTROL_LEN };
 	return true;
 }
 
-static void put(struct ring *r, u32 *at, const void *data, size_t len)
+static void put(struct uio_ring *r, u32 *at, const void *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		r->data[*at] = ((const u8 *)data)[i];
@@ -30,7 +30,7 @@ static void put(struct ring *r, u32 *at, const void *data, size_t len)
 	}
 }
 
-static void get(struct ring *r, u32 at, void *data, size_t len)
+static void get(struct uio_ring *r, u32 at, void *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		((u8 *)data)[i] = r->data[at];
@@ -38,12 +38,12 @@ static void get(struct ring *r, u32 at, void *data, size_t len)
 	}
 }
 
-static u32 room_of(const struct ring *r, u32 write, u32 read)
+static u32 room_of(const struct uio_ring *r, u32 write, u32 read)
 {
 	return write >= read ? r->size - (write - read) : read - write;
 }
 
-int ring_send(struct ring *r, const void *data, size_t len, bool *ret_signal)
+int uio_ring_send(struct uio_ring *r, const void *data, size_t len, bool *ret_signal)
 {
 	u32 write = r->control->write_index, read = r->control->read_index, at = write, start = write;
 	size_t body = ALIGN_UP(sizeof(struct pipe_header) + len, (size_t)8), total = sizeof(struct packet) + body + TRAILER_LEN;
@@ -80,7 +80,7 @@ int ring_send(struct ring *r, const void *data, size_t len, bool *ret_signal)
 	return 0;
 }
 
-int ring_receive(struct ring *r, void *buf, size_t room, bool *ret_signal)
+int uio_ring_receive(struct uio_ring *r, void *buf, size_t room, bool *ret_signal)
 {
 	u32 write = r->control->write_index, read = r->control->read_index;
 	struct packet p;
@@ -102,7 +102,8 @@ int ring_receive(struct ring *r, void *buf, size_t room, bool *ret_signal)
 		return -EPROTO;
 	get(r, read, &p, sizeof(p));
 	total = p.length8 * 8u + TRAILER_LEN;
-	if (p.type != RING_PACKET_INBAND || p.offset8 * 8u < sizeof(p) || p.offset8 * 8u + sizeof(h) > p.length8 * 8u || total > used)
+	if (p.type != RING_PACKET_INBAND || p.offset8 * 8u < sizeof(p) ||
+	    p.offset8 * 8u + sizeof(h) > p.length8 * 8u || total > used)
 		return -EPROTO;
 	get(r, (read + p.offset8 * 8u) % r->size, &h, sizeof(h));
 	if (h.type != PIPE_DATA || h.length > p.length8 * 8u - p.offset8 * 8u - sizeof(h) || h.length > room || !h.length)
@@ -118,12 +119,12 @@ int ring_receive(struct ring *r, void *buf, size_t room, bool *ret_signal)
 	return (int)h.length;
 }
 
-bool ring_empty(struct ring *r)
+bool uio_ring_empty(struct uio_ring *r)
 {
 	return r->control->write_index == r->control->read_index;
 }
 
-void ring_mask(struct ring *r, bool masked)
+void uio_ring_mask(struct uio_ring *r, bool masked)
 {
 	r->control->interrupt_mask = masked;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);

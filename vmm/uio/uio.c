@@ -24,7 +24,7 @@ struct uio_channel {
 	int fd;
 	u8 *map;
 	size_t map_len;
-	struct ring tx, rx;
+	struct uio_ring tx, rx;
 	struct op poll;
 	bool polling, closing, failed, blocked;
 	u64 sent, received, signals, interrupts, stalls;
@@ -55,8 +55,8 @@ static void drain(struct uio_channel *c)
 	int n;
 
 	do {
-		ring_mask(&c->rx, true);
-		while (!c->failed && !c->closing && (n = ring_receive(&c->rx, c->buffer, sizeof(c->buffer), &signal)) != 0) {
+		uio_ring_mask(&c->rx, true);
+		while (!c->failed && !c->closing && (n = uio_ring_receive(&c->rx, c->buffer, sizeof(c->buffer), &signal)) != 0) {
 			if (n < 0) {
 				fail(c, n);
 				return;
@@ -66,9 +66,9 @@ static void drain(struct uio_channel *c)
 				signal_host(c);
 			c->ops->receive(c->context, c->buffer, (size_t)n);
 		}
-		ring_mask(&c->rx, false);
+		uio_ring_mask(&c->rx, false);
 		/* what came between the last look and the unmasking gave no interrupt */
-	} while (!c->failed && !c->closing && !ring_empty(&c->rx));
+	} while (!c->failed && !c->closing && !uio_ring_empty(&c->rx));
 	if (c->blocked && !c->failed && !c->closing) {
 		c->blocked = false;
 		c->ops->writable(c->context);
@@ -147,7 +147,7 @@ static int map_rings(struct uio_channel *c, unsigned number)
 	if (c->map == MAP_FAILED)
 		return log_err(-errno, "uio%u: rings of %zu bytes", number, c->map_len);
 	/* map 0 is the outgoing ring, then the incoming one, of equal size (uio_hv_generic.c) */
-	if (!ring_init(&c->tx, c->map, c->map_len / 2) || !ring_init(&c->rx, c->map + c->map_len / 2, c->map_len / 2))
+	if (!uio_ring_init(&c->tx, c->map, c->map_len / 2) || !uio_ring_init(&c->rx, c->map + c->map_len / 2, c->map_len / 2))
 		return log_err(-EPROTO, "uio%u: rings of %zu bytes", number, c->map_len);
 	return 0;
 }
@@ -171,7 +171,7 @@ int uio_open(const struct guid *instance, struct exec *exec, const struct uio_op
 		free(c);
 		return r;
 	}
-	ring_mask(&c->rx, false);
+	uio_ring_mask(&c->rx, false);
 	c->polling = true;
 	op_poll(exec, &c->poll, c->fd, POLLIN);
 	*ret = c;
@@ -181,7 +181,7 @@ int uio_open(const struct guid *instance, struct exec *exec, const struct uio_op
 int uio_send(struct uio_channel *c, const void *data, size_t len)
 {
 	bool signal;
-	int r = c->failed ? -EPIPE : ring_send(&c->tx, data, len, &signal);
+	int r = c->failed ? -EPIPE : uio_ring_send(&c->tx, data, len, &signal);
 
 	if (r == -EAGAIN) {
 		c->blocked = true;

@@ -31,7 +31,8 @@ static const struct benign benign[] = {
 	{ 0xc0010015, 0, true },      /* AMD HWCR */
 	{ 0xc0010055, 0, true },      /* AMD interrupt pending */
 	{ 0xc001001f, 0, true },      /* AMD NB_CFG */
-	{ 0xc0011020, 0, true }, { 0xc0011022, 0, true }, { 0xc0011023, 0, true }, { 0xc0011029, 0, true }, { 0xc001102a, 0, true },
+	{ 0xc0011020, 0, true }, { 0xc0011022, 0, true }, { 0xc0011023, 0, true },
+	{ 0xc0011029, 0, true }, { 0xc001102a, 0, true },
 };
 
 static bool crash_msr(struct vp *vp, u32 msr, bool write, u64 *value)

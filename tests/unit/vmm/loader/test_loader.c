@@ -150,7 +150,8 @@ static void tables_are_what_iasl_reads(void **state)
 			 t[i].name, t[i].must, t[i].name, t[i].name);
 		assert_int_equal(system(command), 0);
 	}
-	snprintf(command, sizeof(command), "cd %s && iasl dsdt.dsl >log 2>&1; ! grep '^Error' log | grep -qv 6033 && grep -q '1 Errors, 0 Warn' log && rm -rf %s",
+	snprintf(command, sizeof(command), "cd %s && iasl dsdt.dsl >log 2>&1; ! grep '^Error' log | grep -qv 6033 && "
+		 "grep -q '1 Errors, 0 Warn' log && rm -rf %s",
 		 dir, dir); /* 6033: Hyper-V's _HID "VMBUS" is no proper id, and Linux looks for just that */
 	assert_int_equal(system(command), 0);
 }
