@@ -1,7 +1,6 @@
 #include "lib/rpc/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,7 +64,6 @@ struct ttrpc_call {
 };
 
 static void client_read(struct client *c);
-static void client_close(struct client *c);
 
 static void server_put(struct ttrpc_server *s)
 {
