@@ -75,6 +75,7 @@ static void dump_and_stop(struct vp *vp, enum vtl vtl, const char *what)
 {
 	struct vcpu *v = &vp->per[vtl].vcpu;
 
+	vp_print_history(vp);
 	vp_event(vp, vtl == VTL2 ? PARTITION_TRIPLE_FAULT_VTL2 : PARTITION_FATAL, vtl,
 		 "VP %u VTL%u: %s; RIP %#llx RSP %#llx RFLAGS %#llx RAX %#llx RCX %#llx RDX %#llx CR0 %#llx CR2 %#llx CR3 %#llx "
 		 "CR4 %#llx EFER %#llx CS base %#llx", vp->index, vtl_number(vtl), what, REGS(v).rip, REGS(v).rsp, REGS(v).rflags,

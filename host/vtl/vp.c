@@ -193,10 +193,36 @@ static void wait_for_signal(struct vp *vp)
 	clock_arm(vp);
 }
 
+static void remember(struct vp *vp, enum vtl vtl, int result, u64 entry_rip)
+{
+	struct vcpu *v = &vp->per[vtl].vcpu;
+	struct exit_record *e = &vp->history[vp->history_next++ % EXIT_HISTORY];
+
+	*e = (struct exit_record){ .vtl = vtl_number(vtl), .reason = (u8)result, .rip = REGS(v).rip, .entry_rip = entry_rip };
+	if (result == KVM_EXIT_IO)
+		e->port = v->run->io.port;
+	else if (result == KVM_EXIT_X86_RDMSR || result == KVM_EXIT_X86_WRMSR)
+		e->detail = v->run->msr.index;
+	else if (result == KVM_EXIT_MMIO)
+		e->detail = (u32)v->run->mmio.phys_addr;
+}
+
+void vp_print_history(struct vp *vp)
+{
+	for (u32 i = vp->history_next > EXIT_HISTORY ? vp->history_next - EXIT_HISTORY : 0; i != vp->history_next; i++) {
+		const struct exit_record *e = &vp->history[i % EXIT_HISTORY];
+
+		log_at(LOG_NOTICE, "VP %u, exit %u: VTL%u entered at %#lx, left at %#lx: reason %d, port %#x, detail %#x", vp->index, i,
+		       e->vtl, e->entry_rip, e->rip, (s8)e->reason, e->port, e->detail);
+	}
+}
+
 static void run(struct vp *vp, enum vtl vtl)
 {
 	struct vp_vtl *per = &vp->per[vtl];
 	struct vcpu *v = &per->vcpu;
+
+	u64 entry_rip = REGS(v).rip;
 
 	v->run->cr8 = per->apic.tpr >> 4;
 	vp->counters.kvm_runs[vtl]++;
@@ -204,6 +230,7 @@ static void run(struct vp *vp, enum vtl vtl)
 
 	if (v->run->cr8 != per->apic.tpr >> 4)
 		per->apic.tpr = (u32)v->run->cr8 << 4;
+	remember(vp, vtl, r < 0 ? -error : (int)v->run->exit_reason, entry_rip);
 	if (r < 0) {
 		if (error == EINTR || error == EAGAIN) {
 			vp->counters.interrupted[vtl]++;

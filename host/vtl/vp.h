@@ -55,6 +55,15 @@ struct vp_vtl { /* what each VTL of a VP has of its own */
 	u64 assist_page, crash[5];
 };
 
+#define EXIT_HISTORY 32
+
+struct exit_record { /* for reports of what should not happen */
+	u8 vtl, reason;
+	u16 port;
+	u32 detail;
+	u64 rip, entry_rip;
+};
+
 struct vp {
 	struct partition *partition;
 	u32 index;
@@ -78,6 +87,8 @@ struct vp {
 	bool cpuid_loaded[VTL_COUNT];
 	struct hv_start_vp start_context;
 	struct partition_counters counters;
+	struct exit_record history[EXIT_HISTORY];
+	u32 history_next;
 };
 
 struct vtl_wide { /* MSRs that are partition-wide, one set per VTL */
@@ -200,6 +211,7 @@ void vp_destroy(struct vp *vp);
 int vp_start_thread(struct vp *vp) __must_check;
 void vp_kick(struct vp *vp);
 void vp_event(struct vp *vp, enum partition_event event, enum vtl vtl, const char *format, ...) __printf(4, 5);
+void vp_print_history(struct vp *vp);
 void vp_inject_exception(struct vp *vp, enum vtl vtl, u8 vector, bool has_error, u32 error);
 
 /* exit.c */

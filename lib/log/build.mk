@@ -1,3 +1,3 @@
-SRCS := log.c
+SRCS := log.c kmsg.c
 DEPS := lib/core
 FLAVOURS := target native host tsan fuzz

@@ -1,3 +1,3 @@
-SRCS := pb.c
-DEPS := lib/core
+SRCS := pb.c ttrpc.c server.c client.c
+DEPS := lib/task lib/log lib/os lib/core
 FLAVOURS := target native host tsan fuzz

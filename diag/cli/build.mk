@@ -1,0 +1,6 @@
+SRCS := options.c transport.c session.c inspect.c kmsg.c
+DEPS := lib/inspect lib/rpc lib/os lib/core
+FLAVOURS := native host
+PROG := pvdiag
+PROG_pvdiag := main.c
+PROGFLAVOUR_pvdiag := native

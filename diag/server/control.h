@@ -1,0 +1,67 @@
+/* The control process: owns VTL0's memory and the VTL, talks to the host (GET), keeps the worker, serves diagnostics. */
+#pragma once
+
+#include "diag/server/data.h"
+#include "diag/server/stream.h"
+#include "diag/server/worker.h"
+#include "lib/rpc/server.h"
+#include "vmm/get/get.h"
+#include "vmm/uio/uio.h"
+
+#define DIAG_PORT_CONTROL 1 /* openhcl/diag_proto/src/lib.rs */
+#define DIAG_PORT_DATA 2
+
+enum control_state {
+	CONTROL_STARTING, CONTROL_ASKING_HOST, CONTROL_STARTING_VTL0, CONTROL_RUNNING, CONTROL_FAILED, CONTROL_POWERED_OFF,
+	CONTROL_RESETTING, CONTROL_CRASHED,
+};
+enum worker_death { WORKER_DEATH_CRASH, WORKER_DEATH_RESET };
+
+struct control {
+	struct exec *exec;
+	enum control_state state;
+	enum worker_death on_worker_death;
+	struct child worker;
+	struct child_fds fds;
+	struct get *get;               /* NULL: none */
+	struct uio_channel *channel;
+	const char *get_missing;       /* why, when NULL */
+	struct timer get_retry;
+	u64 get_deadline_ns;
+	struct ttrpc_server *server;   /* NULL in tests of single parts */
+	struct data_port *data;
+	struct streams streams;
+	const char *kmsg_path;
+	unsigned inspections;          /* under way */
+	u64 inspect_requests, update_requests, ping_requests, kmsg_requests;
+	u64 started_ns, vtl0_started_ns;
+};
+
+/* ---- service.c */
+/* the methods of diag.OpenhclDiag, diag.UnderhillDiag and inspect.InspectService; their context is a struct control */
+extern const struct ttrpc_method control_methods[];
+extern const unsigned control_method_count;
+
+/* ---- tree.c */
+/* what an inspect request walks: the control process's own tree, with the worker's answer put in place */
+struct tree {
+	struct control *control;
+	struct bytes vm;       /* Node bytes, when vm_error is 0 */
+	int vm_error;          /* 0 without bytes: not asked */
+};
+void tree_inspect(void *tree, struct inspect *in);
+/* does the request need the worker? Then *ret_path and *ret_depth are what to ask it. */
+bool tree_needs_worker(const char *path, unsigned depth, char *ret_path, size_t size, unsigned *ret_depth);
+
+/* ---- machine.c */
+/* /dev/mshv, the VTL, VTL0's memory: once per life of the kernel, so the fds are kept for every worker. -errno, said. */
+int machine_open(struct child_fds *ret) __must_check;
+
+/* ---- host.c */
+/* looks for the GET channel; host_ready() follows, with or without it */
+void host_start(struct control *c);
+void host_ready(struct control *c);
+
+/* ---- control.c */
+/* the program: never returns while the machine lives; then an exit status, told in the log */
+int control_main(int argc, char **argv);

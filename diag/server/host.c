@@ -1,0 +1,100 @@
+#include <errno.h>
+#include <string.h>
+
+#include "diag/server/control.h"
+#include "lib/log/log.h"
+
+LOG_DOMAIN("host");
+
+#define CHANNEL_WAIT_NS 3000000000ull /* the host offers it while the kernel boots; one that has not by then will not */
+#define CHANNEL_RETRY_NS 10000000ull
+
+static int port_send(void *context, const void *data, size_t len)
+{
+	struct control *c = context;
+
+	return c->channel ? uio_send(c->channel, data, len) : -EPIPE;
+}
+
+static void port_inspect(void *context, struct inspect *in)
+{
+	struct control *c = context;
+
+	if (c->channel)
+		uio_inspect(c->channel, in);
+}
+
+static void channel_receive(void *context, const u8 *data, size_t len)
+{
+	get_received(((struct control *)context)->get, data, len);
+}
+
+static void channel_writable(void *context)
+{
+	get_writable(((struct control *)context)->get);
+}
+
+static void channel_closed(void *context, int error)
+{
+	struct control *c = context;
+	struct uio_channel *channel = c->channel;
+
+	c->channel = NULL;
+	get_closed(c->get, error);
+	uio_close(channel);
+}
+
+static void host_answered(void *context, int error)
+{
+	struct control *c = context;
+
+	if (!error)
+		log_at(LOG_INFO, "the host speaks GET %#x and sent %zu bytes of settings", get_version(c->get),
+		       strlen(get_settings(c->get)));
+	host_ready(c);
+}
+
+static void host_notified(void *context, u16 id, struct bytes body)
+{
+	log_at(LOG_INFO, "the host's notification %u (%zu bytes) asks for nothing this firmware does", id, body.left);
+}
+
+static const struct get_port port = { port_send, port_inspect };
+static const struct get_events events = { host_answered, host_notified };
+static const struct uio_ops channel_ops = { channel_receive, channel_writable, channel_closed };
+
+static void without_host(struct control *c, const char *why)
+{
+	get_destroy(c->get);
+	c->get = NULL;
+	c->get_missing = why;
+	log_at(LOG_NOTICE, "%s; going on without it", why);
+	host_ready(c);
+}
+
+static void try_open(struct timer *timer)
+{
+	struct control *c = container_of(timer, struct control, get_retry);
+	const struct guid instance = GET_INSTANCE;
+	int r = uio_open(&instance, c->exec, &channel_ops, c, &c->channel);
+
+	if (!r)
+		get_start(c->get);
+	else if (r == -ENOENT && exec_now_ns(c->exec) < c->get_deadline_ns)
+		timer_arm(c->exec, &c->get_retry, exec_now_ns(c->exec) + CHANNEL_RETRY_NS);
+	else
+		without_host(c, r == -ENOENT ? "the host offers no GET channel" : "the GET channel cannot be opened");
+}
+
+void host_start(struct control *c)
+{
+	c->state = CONTROL_ASKING_HOST;
+	c->get = get_create(c->exec, &port, c, &events, c);
+	if (!c->get) {
+		without_host(c, "out of memory for GET");
+		return;
+	}
+	c->get_retry.fire = try_open;
+	c->get_deadline_ns = exec_now_ns(c->exec) + CHANNEL_WAIT_NS;
+	try_open(&c->get_retry);
+}

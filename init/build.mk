@@ -1,0 +1,6 @@
+SRCS := init.c setup.c environment.c supervise.c
+DEPS := diag/server vmm/worker lib/core lib/log lib/os
+FLAVOURS := target host
+PROG := paravane
+PROG_paravane := main.c
+PROGFLAVOUR_paravane := target

@@ -1,0 +1,3 @@
+SRCS := get.c
+DEPS := lib/core lib/log lib/task lib/inspect
+FLAVOURS := target host fuzz
