@@ -23,6 +23,7 @@ VTL0_APPEND ?= console=ttyS0,115200 quiet
 VTL0_KERNEL ?= $(O)/deps/guest/vmlinuz
 VTL0_INITRD ?= $(O)/guest.initrd
 IMAGE ?= $(O)/paravane.igvm
+VTL2_KERNEL ?= $(O)/deps/kernel/vmlinux
 IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
 
 $(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/deps/.guest
@@ -30,7 +31,7 @@ $(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/
 	$(Q)tests/guests/mkinitrd $@
 $(IMAGE): $(IMAGE_INPUTS) $(VTL0_INITRD)
 	$(call say,IGVM,$@)
-	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(O)/deps/kernel/vmlinux --initrd $(O)/initramfs.cpio.zst \
+	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(VTL2_KERNEL) --initrd $(O)/initramfs.cpio.zst \
 		--cmdline '$(VTL2_CMDLINE)' --vtl0-kernel $(VTL0_KERNEL) --vtl0-initrd $(VTL0_INITRD) --vtl0-cmdline '$(VTL0_APPEND)' -o $@
 image: $(IMAGE)  ## paravane.igvm, with a stock Debian guest kernel as its payload
 
@@ -46,9 +47,9 @@ machine: image tools bench-machine  ## all that scripts/vm needs
 run: machine  ## boot the firmware and a guest to a shell (CPUS=1 MEMORY=1G)
 	@scripts/vm -n run down
 	@trap 'scripts/vm -n run down' EXIT; \
-	scripts/vm -n run up --cpus $(or $(CPUS),1) --memory $(or $(MEMORY),1G) --no-reboot && scripts/vm -n run console
+	scripts/vm -n run up --cpus $(or $(CPUS),1) --memory $(or $(MEMORY),1G) && scripts/vm -n run console
 debug: machine $(O)/deps/kernel-debug/vmlinux  ## a machine whose firmware kernel has symbols, and its console in logs
-	@$(MAKE) image IMAGE=$(O)/paravane-debug.igvm
+	@$(MAKE) image IMAGE=$(O)/paravane-debug.igvm VTL2_KERNEL=$(O)/deps/kernel-debug/vmlinux
 	@scripts/vm -n debug up --igvm $(O)/paravane-debug.igvm --vtl2-console
 	@echo "scripts/vm -n debug logs vtl2 | diag inspect | gdb ; scripts/vm -n debug down"
 

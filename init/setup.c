@@ -80,8 +80,6 @@ void setup_kernel(void)
 	/* a killed worker is worse than a restart that the host sees (facts B4) */
 	set("/proc/sys/vm/panic_on_oom", "1");
 	set("/proc/sys/vm/min_free_kbytes", "1024");
-	/* every process of ours writes here, and none of them floods */
-	set("/proc/sys/kernel/printk_devkmsg", "on");
 }
 
 void setup_drivers(void)

@@ -1,11 +1,6 @@
 /*
-<<<<<<< HEAD
- * The x86 Linux boot protocol, as much as we use. Source: Linux
- * Documentation/arch/x86/{boot,zero-page}.rst and arch/x86/include/uapi/asm/{bootparam,setup_data}.h.
-=======
  * The x86 Linux boot protocol, as much as we use. Source: Linux Documentation/arch/x86/{boot,zero-page}.rst and
  * arch/x86/include/uapi/asm/{bootparam,setup_data}.h.
->>>>>>> vmm
  */
 #pragma once
 

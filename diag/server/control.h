@@ -27,6 +27,7 @@ struct control {
 	struct uio_channel *channel;
 	const char *get_missing;       /* why, when NULL */
 	struct timer get_retry;
+	struct get_question time_question;
 	u64 get_deadline_ns;
 	struct ttrpc_server *server;   /* NULL in tests of single parts */
 	struct data_port *data;

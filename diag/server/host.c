@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "diag/server/control.h"
 #include "lib/log/log.h"
@@ -8,6 +9,9 @@ LOG_DOMAIN("host");
 
 #define CHANNEL_WAIT_NS 3000000000ull /* the host offers it while the kernel boots; one that has not by then will not */
 #define CHANNEL_RETRY_NS 10000000ull
+#define TIME_TIMEOUT_NS 2000000000ull
+#define HUNDRED_NS_PER_S 10000000ll
+#define EPOCH_1601_TO_1970 (11644473600ll * HUNDRED_NS_PER_S)
 
 static int port_send(void *context, const void *data, size_t len)
 {
@@ -44,14 +48,53 @@ static void channel_closed(void *context, int error)
 	uio_close(channel);
 }
 
+static int time_came(struct get_question *q, struct bytes answer)
+{
+	struct get_time_response t;
+
+	if (!bytes_copy(&answer, &t, sizeof(t)) || t.utc < EPOCH_1601_TO_1970)
+		return -EPROTO;
+	struct timespec now = {
+		.tv_sec = (time_t)((t.utc - EPOCH_1601_TO_1970) / HUNDRED_NS_PER_S),
+		.tv_nsec = (long)((t.utc - EPOCH_1601_TO_1970) % HUNDRED_NS_PER_S * 100),
+	};
+
+	return clock_settime(CLOCK_REALTIME, &now) ? -errno : 0;
+}
+
+static void time_done(struct get_question *q, int error)
+{
+	struct control *c = container_of(q, struct control, time_question);
+
+	if (error)
+		log_at(LOG_NOTICE, "the host did not tell the time (%s): the guest's clock begins at 1970", strerror(-error));
+	host_ready(c);
+}
+
+/* VTL2 has no clock of its own; the guest's RTC shows what is set here */
+static void ask_time(struct control *c)
+{
+	const struct get_header request = { GET_HEADER_VERSION, GET_HOST_REQUEST, GET_TIME };
+
+	c->time_question = (struct get_question){
+		.accept = time_came, .done = time_done, .answer_id = GET_TIME, .message_len = sizeof(request),
+		.timeout_ns = TIME_TIMEOUT_NS,
+	};
+	memcpy(c->time_question.message, &request, sizeof(request));
+	get_ask(c->get, &c->time_question);
+}
+
 static void host_answered(void *context, int error)
 {
 	struct control *c = context;
 
-	if (!error)
-		log_at(LOG_INFO, "the host speaks GET %#x and sent %zu bytes of settings", get_version(c->get),
-		       strlen(get_settings(c->get)));
-	host_ready(c);
+	if (error) {
+		host_ready(c);
+		return;
+	}
+	log_at(LOG_INFO, "the host speaks GET %#x and sent %zu bytes of settings", get_version(c->get),
+	       strlen(get_settings(c->get)));
+	ask_time(c);
 }
 
 static void host_notified(void *context, u16 id, struct bytes body)

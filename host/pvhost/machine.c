@@ -131,7 +131,10 @@ static void on_get_event(void *ctx, enum get_event event, const char *text)
 		log_at(LOG_ERROR, "the firmware reports a crash: %s", text);
 		machine_request(m, MACHINE_FAILED);
 		return;
-	case GET_EVENT_TRIPLE_FAULT: log_at(LOG_NOTICE, "the guest ended in a triple fault: %s", text); return;
+	case GET_EVENT_TRIPLE_FAULT:
+		log_at(LOG_NOTICE, "the guest ended in a triple fault: %s", text);
+		machine_request(m, MACHINE_RESET);
+		return;
 	}
 }
 
@@ -169,8 +172,9 @@ static int load_image(struct machine *m)
 	for (u32 i = 0; i < m->options->cpus; i++)
 		cpus[i].apic_id = i;
 	for (u32 i = 0; i < m->config.ram_count; i++)
-		ram[i] = (struct load_range){ m->config.ram[i].base, m->config.ram[i].size,
-					      m->config.ram[i].vtl2 ? IGVM_MEMORY_TYPE_VTL2_PROTECTABLE : IGVM_MEMORY_TYPE_MEMORY };
+		ram[i] = (struct load_range){m->config.ram[i].base, m->config.ram[i].size,
+					     m->config.ram[i].vtl2 ? IGVM_MEMORY_TYPE_VTL2_PROTECTABLE
+								   : IGVM_MEMORY_TYPE_MEMORY};
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return log_err(-errno, "entropy for the firmware");
 	struct load_request request = {
@@ -188,8 +192,10 @@ static int load_image(struct machine *m)
 	if (igvm_load(&m->igvm, &request, registers, REGISTERS_MAX, &count, why, sizeof(why)))
 		return log_err(-EINVAL, "%s cannot be loaded: %s", m->options->igvm, why);
 	for (u32 i = 0; i < count; i++)
-		if (registers[i].vtl == 2 && partition_set_register(m->partition, VTL2, registers[i].name, registers[i].value))
-			return log_err(-EINVAL, "%s sets register %#x, which this host does not have", m->options->igvm, registers[i].name);
+		if (registers[i].vtl == 2 &&
+		    partition_set_register(m->partition, VTL2, registers[i].name, registers[i].value))
+			return log_err(-EINVAL, "%s sets register %#x, which this host does not have",
+				       m->options->igvm, registers[i].name);
 	return 0;
 }
 
@@ -274,7 +280,8 @@ static int read_image(struct machine *m)
 	if (igvm_vtl2_needs(&m->igvm, &size, &align, why, sizeof(why)))
 		return log_err(-EINVAL, "--igvm %s: %s", m->options->igvm, why);
 	if (m->options->vtl2_memory && m->options->vtl2_memory < size)
-		log_at(LOG_WARN, "--vtl2-memory %luM is less than the %luM this image asks for", m->options->vtl2_memory / MiB, size / MiB);
+		log_at(LOG_WARN, "--vtl2-memory %luM is less than the %luM this image asks for",
+		       m->options->vtl2_memory / MiB, size / MiB);
 	m->config.mmio_hole_base = LOW_MMIO_BASE;
 	plan_memory(m, m->options->vtl2_memory ? m->options->vtl2_memory : ALIGN_UP(size, 2 * MiB));
 	return 0;

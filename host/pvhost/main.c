@@ -28,7 +28,9 @@ int main(int argc, char **argv)
 		return r > 0 ? 0 : EXIT_USAGE;
 	log_set_sink(say);
 	if (log_set_filter(options.log)) {
-		fprintf(stderr, "pvhost: --log %s: words are LEVEL or DOMAIN=LEVEL, levels error notice warn info debug\n", options.log);
+		fprintf(stderr,
+			"pvhost: --log %s: words are LEVEL or DOMAIN=LEVEL, levels error notice warn info debug\n",
+			options.log);
 		return EXIT_USAGE;
 	}
 	signal(SIGPIPE, SIG_IGN);

@@ -35,8 +35,8 @@ static const char *const exit_names[40] = {
 	[2] = "io", [5] = "hlt", [6] = "mmio", [7] = "irq_window", [8] = "shutdown", [11] = "set_tpr", [17] = "internal_error",
 	[29] = "rdmsr", [30] = "wrmsr", [39] = "memory_fault",
 };
-static const char *const intercept_names[] = { "io_port", "memory", "msr", "cpuid", "halt", "unrecoverable", "hypercall", "apic_eoi",
-					       "deliverable", "preempted" };
+static const char *const intercept_names[] = {"io_port",       "memory",    "msr",	"cpuid",       "halt",
+					      "unrecoverable", "hypercall", "apic_eoi", "deliverable", "preempted"};
 
 static void print_exits(struct machine *m, FILE *out)
 {
@@ -73,8 +73,8 @@ static void print_vps(struct machine *m, FILE *out)
 
 		partition_vp_state(m->partition, i, &s);
 		fprintf(out, "vp %u: %s vtl%u %s rip %#lx rflags %#lx cr3 %#lx pending vtl0 %d vtl2 %d\n", i,
-			s.started ? "started" : "not started", vtl_number(s.vtl), s.waiting ? "waiting" : "running", s.rip, s.rflags,
-			s.cr3, s.pending_vector[VTL0], s.pending_vector[VTL2]);
+			s.started ? "started" : "not started", vtl_number(s.vtl), s.waiting ? "waiting" : "running",
+			s.rip, s.rflags, s.cr3, s.pending_vector[VTL0], s.pending_vector[VTL2]);
 	}
 }
 
@@ -82,15 +82,16 @@ static void print_channel(struct channel *c, void *ctx)
 {
 	static const char *const states[] = { "idle", "offered", "open", "rescinded" };
 
-	fprintf(ctx, "channel %u %s: %s vp %u packets in %lu out %lu signals in %lu out %lu\n", c->relid, c->name, states[c->state],
-		c->target_vp, c->packets_in, c->packets_out, c->signals_in, c->signals_out);
+	fprintf(ctx, "channel %u %s: %s vp %u packets in %lu out %lu signals in %lu out %lu\n", c->relid, c->name,
+		states[c->state], c->target_vp, c->packets_in, c->packets_out, c->signals_in, c->signals_out);
 }
 
 static void print_vtl(struct machine *m, FILE *out)
 {
-	fprintf(out, "vtl2 memory %#lx-%#lx (%lu MiB)\nguest memory %lu MiB\nguest %s\nresets %lu\nreference_time %lu\n", m->vtl2_base,
-		m->vtl2_base + m->vtl2_size, m->vtl2_size / MiB, m->options->memory / MiB, m->vtl0_started ? "started" : "not started",
-		m->resets, partition_reference_time(m->partition));
+	fprintf(out,
+		"vtl2 memory %#lx-%#lx (%lu MiB)\nguest memory %lu MiB\nguest %s\nresets %lu\nreference_time %lu\n",
+		m->vtl2_base, m->vtl2_base + m->vtl2_size, m->vtl2_size / MiB, m->options->memory / MiB,
+		m->vtl0_started ? "started" : "not started", m->resets, partition_reference_time(m->partition));
 }
 
 static void print_devices(struct machine *m, FILE *out)

@@ -137,7 +137,8 @@ static void on_gpadl_header(struct vmbus *bus, struct bytes b)
 	u32 count = range_len >= 16 ? (range_len - 8u) / 8 : 0;
 	bool fits = (u64)byte_offset + byte_count <= (u64)count * PAGE_SIZE;
 
-	if (!g || gpadl_find(bus, id) || range_count != 1 || byte_offset >= PAGE_SIZE || !count || count > GPADL_PAGES_MAX || !fits) {
+	if (!g || gpadl_find(bus, id) || range_count != 1 || byte_offset >= PAGE_SIZE || !count ||
+	    count > GPADL_PAGES_MAX || !fits) {
 		log_guest("GPADL %#x refused: %u ranges, %u pages", id, range_count, count);
 		gpadl_created(bus, relid, id, STATUS_INVALID_PARAMETER);
 		return;
@@ -353,7 +354,8 @@ static void on_modify_channel(struct vmbus *bus, struct bytes b)
 	if (!c)
 		return;
 	bool good = m.target_vp < bus->io.vp_count;
-	struct vmbus_modify_channel_response r = { { VMBUS_MODIFY_CHANNEL_RESPONSE, 0 }, m.relid, good ? 0 : STATUS_INVALID_PARAMETER };
+	struct vmbus_modify_channel_response r = {
+		{VMBUS_MODIFY_CHANNEL_RESPONSE, 0}, m.relid, good ? 0 : STATUS_INVALID_PARAMETER};
 
 	if (good)
 		c->target_vp = m.target_vp;

@@ -48,7 +48,9 @@ void vmbus_destroy(struct vmbus *bus);
 /* the guest is gone: every channel back to idle without a word, closed() and released() called as needed */
 void vmbus_reset(struct vmbus *bus);
 /* a guest service wants to reach the host over hvsock; loop thread */
-void vmbus_on_connect_request(struct vmbus *bus, void (*fn)(void *ctx, const struct guid *endpoint, const struct guid *service), void *ctx);
+void vmbus_on_connect_request(struct vmbus *bus,
+			      void (*fn)(void *ctx, const struct guid *endpoint, const struct guid *service),
+			      void *ctx);
 void vmbus_connect_result(struct vmbus *bus, const struct guid *endpoint, const struct guid *service, u32 status);
 /* has the guest asked for offers and not unloaded? */
 bool vmbus_connected(struct vmbus *bus);

@@ -96,8 +96,9 @@ static void flush_output(struct uart *u)
 	u32 done = 0;
 
 	while (u->out_fd >= 0 && done < u->output.len) {
-		ssize_t n = u->is_socket ? send(u->out_fd, u->output.data + done, u->output.len - done, MSG_NOSIGNAL | MSG_DONTWAIT) :
-					   write(u->out_fd, u->output.data + done, u->output.len - done);
+		ssize_t n = u->is_socket ? send(u->out_fd, u->output.data + done, u->output.len - done,
+						MSG_NOSIGNAL | MSG_DONTWAIT)
+					 : write(u->out_fd, u->output.data + done, u->output.len - done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -253,7 +254,8 @@ static void handle(struct uart *u, const u8 *data, u32 len)
 	struct uart_header h;
 	u32 version;
 
-	if (!bytes_copy(&b, &pipe, sizeof(pipe)) || !bytes_take(&b, pipe.length, &payload) || !bytes_copy(&payload, &h, sizeof(h)))
+	if (!bytes_copy(&b, &pipe, sizeof(pipe)) || !bytes_take(&b, pipe.length, &payload) ||
+	    !bytes_copy(&payload, &h, sizeof(h)))
 		return;
 	if (h.type == UART_HOST_REQUEST && h.id == UART_VERSION_REQUEST && bytes_u32(&payload, &version)) {
 		struct uart_version_response r = { { 1, UART_HOST_RESPONSE, UART_VERSION_REQUEST }, version == UART_VERSION, 0 };

@@ -171,7 +171,8 @@ int cpuid_load(struct vp *vp, enum vtl vtl)
 		pthread_mutex_unlock(&p->lock);
 	}
 	if (ioctl(vp->per[vtl].vcpu.fd, KVM_SET_CPUID2, &table))
-		return log_err(-errno, "KVM_SET_CPUID2 of VP %u, VTL%u, %u leaves", vp->index, vtl_number(vtl), table.header.nent);
+		return log_err(-errno, "KVM_SET_CPUID2 of VP %u, VTL%u, %u leaves", vp->index, vtl_number(vtl),
+			       table.header.nent);
 	return 0;
 }
 

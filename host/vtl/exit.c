@@ -67,7 +67,8 @@ static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
 		intercept_msr(vp, write);
 		return;
 	}
-	log_at(LOG_DEBUG, "VP %u VTL%u: %s of unknown MSR %#x", vp->index, vtl_number(vtl), write ? "write" : "read", run->msr.index);
+	log_at(LOG_DEBUG, "VP %u VTL%u: %s of unknown MSR %#x", vp->index, vtl_number(vtl), write ? "write" : "read",
+	       run->msr.index);
 	run->msr.error = 1;
 }
 
@@ -210,7 +211,8 @@ static void exit_port(struct vp *vp)
 		hypercall(vp, VTL0);
 		return;
 	}
-	if (!intercept_wanted(vp->partition, HV_INTERCEPT_IO_PORT_RANGE) && !intercept_wanted(vp->partition, HV_INTERCEPT_IO_PORT)) {
+	if (!intercept_wanted(vp->partition, HV_INTERCEPT_IO_PORT_RANGE) &&
+	    !intercept_wanted(vp->partition, HV_INTERCEPT_IO_PORT)) {
 		port_ones(run);
 		return;
 	}

@@ -55,7 +55,8 @@ void intercept_io(struct vp *vp)
 	struct decoded d;
 
 	decode_at_rip(vp, &d);
-	fill_header(vp, &m.header, d.length, run->io.direction == KVM_EXIT_IO_OUT ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ);
+	fill_header(vp, &m.header, d.length,
+		    run->io.direction == KVM_EXIT_IO_OUT ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ);
 	m.port = run->io.port;
 	m.access_info = run->io.size & HV_IO_SIZE;
 	for (u32 i = 0; i < d.length; i++) {

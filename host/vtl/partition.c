@@ -17,7 +17,8 @@ static int map_ram(struct partition *p)
 		void *at = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (at == MAP_FAILED)
-			return log_err(-errno, "%lu MiB of guest memory at %#lx: ask for less with --memory", r->size / MiB, r->base);
+			return log_err(-errno, "%lu MiB of guest memory at %#lx: ask for less with --memory",
+				       r->size / MiB, r->base);
 		madvise(at, r->size, MADV_DONTDUMP);
 		p->ram[i] = at;
 	}

@@ -58,7 +58,8 @@ static void expire(struct vp *vp, enum vtl vtl, int index, u64 now)
 	} else {
 		struct hv_timer_expired m = { .timer_index = (u32)index, .expiration_time = t->next, .delivery_time = now };
 
-		t->undelivered = !partition_post(vp->partition, vp->index, vtl, timer_sint(t), HVMSG_TIMER_EXPIRED, &m, sizeof(m));
+		t->undelivered = !partition_post(vp->partition, vp->index, vtl, timer_sint(t), HVMSG_TIMER_EXPIRED,
+						 &m, sizeof(m));
 		if (t->undelivered)
 			return;
 	}

@@ -84,7 +84,9 @@ static struct hv_vp_assist_page *assist_page(struct vp *vp)
 
 static struct hv_register_page *register_page(struct vp *vp)
 {
-	return vp->register_page & 1 ? partition_memory(vp->partition, vp->register_page & HV_MSR_PAGE_GPA, PAGE_SIZE, true) : NULL;
+	return vp->register_page & 1
+		       ? partition_memory(vp->partition, vp->register_page & HV_MSR_PAGE_GPA, PAGE_SIZE, true)
+		       : NULL;
 }
 
 static void fill_register_page(struct vp *vp, struct hv_register_page *page)

@@ -212,8 +212,9 @@ void vp_print_history(struct vp *vp)
 	for (u32 i = vp->history_next > EXIT_HISTORY ? vp->history_next - EXIT_HISTORY : 0; i != vp->history_next; i++) {
 		const struct exit_record *e = &vp->history[i % EXIT_HISTORY];
 
-		log_at(LOG_NOTICE, "VP %u, exit %u: VTL%u entered at %#lx, left at %#lx: reason %d, port %#x, detail %#x", vp->index, i,
-		       e->vtl, e->entry_rip, e->rip, (s8)e->reason, e->port, e->detail);
+		log_at(LOG_NOTICE,
+		       "VP %u, exit %u: VTL%u entered at %#lx, left at %#lx: reason %d, port %#x, detail %#x",
+		       vp->index, i, e->vtl, e->entry_rip, e->rip, (s8)e->reason, e->port, e->detail);
 	}
 }
 
@@ -240,7 +241,8 @@ static void run(struct vp *vp, enum vtl vtl)
 		} else if (error == EFAULT && vtl == VTL0) {
 			vtl0_fault(vp);
 		} else {
-			vp_event(vp, PARTITION_FATAL, vtl, "VP %u VTL%u: KVM_RUN: %s", vp->index, vtl_number(vtl), strerror(error));
+			vp_event(vp, PARTITION_FATAL, vtl, "VP %u VTL%u: KVM_RUN: %s", vp->index, vtl_number(vtl),
+				 strerror(error));
 		}
 		return;
 	}

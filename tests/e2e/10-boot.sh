@@ -27,7 +27,8 @@ check "monitor: unknown words are told so" matches 'not a command' vm -n one mon
 
 check "pvdiag ping" d ping
 check "inspect shows VPs" matches 'vps' d inspect -r vm
-check "inspect shows exits by reason" matches 'io_port: *[1-9]|io_port.*[1-9]' d inspect -r vm
+check "inspect shows exits by reason" matches '^ *io: *[1-9]' d inspect -r vm/partition
+check "inspect shows devices" matches 'ioapic|com1' d inspect -r vm/chipset
 check "inspect shows the build" matches 'version|commit' d inspect -r build_info
 check "inspect shows memory of the processes" matches '[pP]ss' d inspect -r proc
 check "inspect --json parses" bash -c 'scripts/vm -n one diag inspect -r --json | python3 -m json.tool'

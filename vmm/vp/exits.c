@@ -72,7 +72,8 @@ static int exit_hypercall(struct vp *vp, const struct hv_message *msg)
 		hcl_set_gpr(&vp->hcl, HV_RAX, status);
 		hcl_set_gpr(&vp->hcl, HV_RDX, 0);
 	}
-	return vp_skip(vp, &m->header, 3); /* VMCALL and VMMCALL are 3 bytes */
+	/* a host whose hypercall page has no VMCALL says how long its instruction is */
+	return vp_skip(vp, &m->header, 3);
 }
 
 static int exit_apic_eoi(struct vp *vp, const struct hv_message *msg)

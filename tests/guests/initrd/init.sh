@@ -16,5 +16,5 @@ cat >/etc/profile <<END
 export PS1='guest# ' PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root
 cd /root
 END
-echo "Paravane guest: $(uname -sr), $(nproc) processors. 'poweroff' ends it; Ctrl-A x ends pvhost."
+echo "Paravane guest: $(uname -sr), $(nproc) processors. 'poweroff' ends it, 'reboot' restarts it."
 exec /sbin/init

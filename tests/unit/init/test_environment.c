@@ -12,7 +12,10 @@ static char words[ENVIRONMENT_MAX][256];
 
 static void words_of_ours_are_taken(void **state)
 {
-	assert_int_equal(environment_parse("quiet PARAVANE_LOG=debug  console=ttyS2 OPENHCL_X=\"a b\" \"PARAVANE_Y=c d\"\n", words), 3);
+	assert_int_equal(
+		environment_parse("quiet PARAVANE_LOG=debug  console=ttyS2 OPENHCL_X=\"a b\" \"PARAVANE_Y=c d\"\n",
+				  words),
+		3);
 	assert_string_equal(words[0], "PARAVANE_LOG=debug");
 	assert_string_equal(words[1], "OPENHCL_X=a b");
 	assert_string_equal(words[2], "PARAVANE_Y=c d");

@@ -77,7 +77,9 @@ static void targets_are_parsed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(options_stand_anywhere), cmocka_unit_test(mistakes_are_named), cmocka_unit_test(targets_are_parsed),
+		cmocka_unit_test(options_stand_anywhere),
+		cmocka_unit_test(mistakes_are_named),
+		cmocka_unit_test(targets_are_parsed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

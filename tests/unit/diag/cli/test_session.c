@@ -103,7 +103,9 @@ static int run(const char *words, char *out, size_t size)
 	s.options = &o;
 	fflush(stdout);
 	dup2(file, 1);
-	code = !strcmp(o.command, "ping") ? command_ping(&s) : !strcmp(o.command, "kmsg") ? command_kmsg(&s) : command_inspect(&s);
+	code = !strcmp(o.command, "ping")   ? command_ping(&s)
+	       : !strcmp(o.command, "kmsg") ? command_kmsg(&s)
+					    : command_inspect(&s);
 	fflush(stdout);
 	dup2(saved, 1);
 	ssize_t n = pread(file, out, size - 1, 0);
