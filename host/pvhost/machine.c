@@ -157,6 +157,8 @@ static void plan_memory(struct machine *m, u64 vtl2_size)
 	m->vtl2_size = vtl2_size;
 	m->config.ram[n++] = (struct partition_ram){ m->vtl2_base, vtl2_size, true };
 	m->config.ram_count = n;
+	m->config.mmio_high_base = MAX(HIGH_MMIO_BASE, ALIGN_UP(m->vtl2_base + m->vtl2_size, GiB));
+	m->config.mmio_high_size = HIGH_MMIO_SIZE;
 }
 
 static int load_image(struct machine *m)
@@ -167,7 +169,7 @@ static int load_image(struct machine *m)
 	u8 entropy[64];
 	char why[256];
 	u32 count;
-	u64 high = MAX(HIGH_MMIO_BASE, ALIGN_UP(m->vtl2_base + m->vtl2_size, GiB));
+	u64 high = m->config.mmio_high_base;
 
 	for (u32 i = 0; i < m->options->cpus; i++)
 		cpus[i].apic_id = i;

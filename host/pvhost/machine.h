@@ -27,7 +27,7 @@ struct machine {
 	u64 vtl2_base, vtl2_size;
 	int debug_fd;
 	u64 resets;
-	bool vtl0_started, paused;
+	bool vtl0_started;
 	_Atomic int pending_end; /* enum machine_end, from any thread */
 	struct loop_work end_work;
 	enum machine_end result;

@@ -94,6 +94,17 @@ static void print_vtl(struct machine *m, FILE *out)
 		m->vtl0_started ? "started" : "not started", m->resets, partition_reference_time(m->partition));
 }
 
+/* in 100 ns units from the firmware's first instruction; under QEMU's -icount shift=0 one unit is 100 instructions */
+static void print_boot(struct machine *m, FILE *out)
+{
+	struct partition_boot b;
+	u64 request = get_first_request(m->get);
+
+	partition_boot_times(m->partition, &b);
+	fprintf(out, "shim %lu\nkernel %lu\nuser %lu\ntotal %lu\n", b.vtl2_kernel - b.vtl2_entered, request - b.vtl2_kernel,
+		b.vtl0_entered - request, b.vtl0_entered - b.vtl2_entered);
+}
+
 static void print_devices(struct machine *m, FILE *out)
 {
 	u64 a, b, c;
@@ -123,12 +134,14 @@ static void command(struct client *client, const char *line, FILE *out)
 		print_vps(m, out);
 	else if (!strcmp(line, "info devices"))
 		print_devices(m, out);
+	else if (!strcmp(line, "info boot"))
+		print_boot(m, out);
 	else if (!strcmp(line, "reset"))
 		machine_request(m, MACHINE_RESET);
 	else if (!strcmp(line, "quit"))
 		machine_request(m, MACHINE_POWERED_OFF);
 	else if (!strcmp(line, "help"))
-		fputs("info vtl | info exits | info vp | info devices | reset | quit\n", out);
+		fputs("info vtl | info exits | info vp | info devices | info boot | reset | quit\n", out);
 	else
 		fprintf(out, "'%.60s' is not a command; try help\n", line);
 }

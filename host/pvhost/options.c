@@ -2,17 +2,19 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/vtl/partition.h"
 
 static const char help[] =
-	"Usage: pvhost [OPTION]... --igvm FILE\n"
+	"Usage: pvhost [OPTION]...\n"
 	"Run a VTL2 paravisor and its guest on KVM, as Hyper-V would.\n"
 	"\n"
-	"  --igvm FILE            the firmware image\n"
+	"  --igvm FILE            the firmware image (default: paravane.igvm of the build this program belongs to)\n"
 	"  --cpus N               virtual processors (default 1)\n"
 	"  --memory SIZE          the guest's memory, e.g. 512M, 2G (default 1G)\n"
 	"  --vtl2-memory SIZE     the firmware's memory (default: what the image asks for)\n"
@@ -73,11 +75,28 @@ static int check(const struct options *o)
 	snprintf(number, sizeof(number), "%luM", o->vtl2_memory / MiB);
 	if (o->vtl2_memory && (o->vtl2_memory < 16 * MiB || o->vtl2_memory % (2 * MiB)))
 		return bad("vtl2-memory", number, "must be at least 16M and a multiple of 2M");
-	if (!o->igvm) {
-		fprintf(stderr, "pvhost: which firmware? Give --igvm FILE; 'make image' builds one (see pvhost --help)\n");
-		return -EINVAL;
-	}
 	return 0;
+}
+
+/* beside us when run from the build tree, else where it is installed */
+static int find_image(struct options *o)
+{
+	static char path[PATH_MAX + 32];
+	static const char *const beside[] = { "../../paravane.igvm", "../share/paravane/paravane.igvm", "paravane.igvm" };
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	self[n > 0 ? n : 0] = 0;
+	for (size_t i = 0; n > 0 && i < ARRAY_SIZE(beside); i++) {
+		snprintf(path, sizeof(path), "%.*s%s", (int)(strrchr(self, '/') + 1 - self), self, beside[i]);
+		if (!access(path, R_OK)) {
+			o->igvm = path;
+			return 0;
+		}
+	}
+	fprintf(stderr, "pvhost: no firmware found beside this program: give --igvm FILE; 'make image' builds one "
+			"(see pvhost --help)\n");
+	return -EINVAL;
 }
 
 int options_parse(int argc, char **argv, struct options *ret)
@@ -131,5 +150,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 		fprintf(stderr, "pvhost: '%s' is not an option (see pvhost --help)\n", argv[optind]);
 		return -EINVAL;
 	}
-	return check(ret);
+	int r = check(ret);
+
+	return r || ret->igvm ? r : find_image(ret);
 }

@@ -7,7 +7,7 @@ struct options {
 	const char *igvm, *name, *vsock, *monitor, *serial[2], *vtl2_console, *vtl2_append, *log;
 	u32 cpus;
 	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
-	bool no_reboot, paused;
+	bool no_reboot;
 };
 
 /* 0: go on; 1: --help or --version was answered; -EINVAL: said what is wrong */

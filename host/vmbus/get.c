@@ -19,7 +19,7 @@ struct get {
 	struct get_config config;
 	struct channel channel;
 	u32 version; /* agreed; 0: none yet */
-	u64 requests, notifications;
+	u64 requests, notifications, first_request;
 	u8 buffer[GET_MESSAGE_MAX + 64];
 };
 
@@ -87,7 +87,8 @@ static void on_no_vmgs(struct get *g, u16 id)
 
 static void on_request(struct get *g, u16 id, struct bytes b)
 {
-	g->requests++;
+	if (!g->requests++)
+		g->first_request = g->config.reference_time(g->config.ctx);
 	switch (id) {
 	case GET_VERSION: on_version(g, b); return;
 	case GET_TIME: on_time(g); return;
@@ -201,7 +202,15 @@ static void signalled(struct channel *c)
 
 static void closed(struct channel *c)
 {
-	container_of(c, struct get, channel)->version = 0;
+	struct get *g = container_of(c, struct get, channel);
+
+	g->version = 0;
+	g->requests = g->first_request = 0;
+}
+
+u64 get_first_request(const struct get *g)
+{
+	return g->first_request;
 }
 
 int get_create(struct vmbus *bus, const struct get_config *config, struct get **ret)

@@ -17,4 +17,6 @@ struct get;
 
 int get_create(struct vmbus *bus, const struct get_config *config, struct get **ret) __must_check;
 void get_destroy(struct get *g);
+/* reference time of the firmware's first request, which is its user space's first sign; 0: none yet */
+u64 get_first_request(const struct get *g);
 void get_counts(const struct get *g, u64 *ret_requests, u64 *ret_notifications);

@@ -22,19 +22,18 @@ static void debug_port(struct vp *vp, struct kvm_run *run)
 	struct partition *p = vp->partition;
 	u8 *data = (u8 *)run + run->io.data_offset;
 	u32 reg = run->io.port - DEBUG_PORT;
-	static u8 line_control, scratch;
 
 	for (u32 i = 0; i < run->io.count * run->io.size; i++) {
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			if (reg == 0 && !(line_control & 0x80))
+			if (reg == 0 && !(p->debug_line_control & 0x80))
 				p->config.ops->debug_output(p->config.ctx, data[i]);
 			else if (reg == 3)
-				line_control = data[i];
+				p->debug_line_control = data[i];
 			else if (reg == 7)
-				scratch = data[i];
+				p->debug_scratch = data[i];
 			continue;
 		}
-		data[i] = reg == 5 ? 0x60 : reg == 2 ? 0x01 : reg == 3 ? line_control : reg == 6 ? 0xb0 : reg == 7 ? scratch : 0;
+		data[i] = reg == 5 ? 0x60 : reg == 2 ? 0x01 : reg == 3 ? p->debug_line_control : reg == 6 ? 0xb0 : reg == 7 ? p->debug_scratch : 0;
 	}
 }
 

@@ -113,25 +113,31 @@ static int add_slot(int vm, u32 slot, u64 gpa, u64 size, const void *at)
  */
 static int make_holes(struct partition *p)
 {
-	u64 base = p->config.mmio_hole_base;
+	u64 low = p->config.mmio_hole_base, above_apic = LAPIC_BASE + LAPIC_LEN;
+	const struct {
+		u64 base, size;
+	} holes[] = {
+		{ low, LAPIC_BASE - low },
+		{ above_apic, 4 * GiB - above_apic },
+		{ p->config.mmio_high_base, p->config.mmio_high_size },
+	};
+	u64 at = 0;
 
-	if (base >= LAPIC_BASE)
+	if (low >= LAPIC_BASE)
 		return log_err(-EINVAL, "VTL0's MMIO must begin below %#x", LAPIC_BASE);
-	p->hole_base[0] = base;
-	p->hole_size[0] = LAPIC_BASE - base;
-	p->hole_base[1] = LAPIC_BASE + LAPIC_LEN;
-	p->hole_size[1] = 4 * GiB - p->hole_base[1];
-	p->hole = mmap(NULL, 4 * GiB - base, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	for (u32 i = 0; i < ARRAY_SIZE(holes); i++)
+		p->hole_size += holes[i].size;
+	p->hole = mmap(NULL, p->hole_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p->hole == MAP_FAILED) {
 		p->hole = NULL;
 		return log_err(-errno, "address space for VTL0's MMIO");
 	}
-	for (u32 i = 0; i < 2; i++) {
-		int r = add_slot(p->vm_fd[VTL0], 16 + i, p->hole_base[i], p->hole_size[i],
-				 (u8 *)p->hole + (p->hole_base[i] - base));
+	for (u32 i = 0; i < ARRAY_SIZE(holes); i++) {
+		int r = holes[i].size ? add_slot(p->vm_fd[VTL0], 16 + i, holes[i].base, holes[i].size, (u8 *)p->hole + at) : 0;
 
 		if (r)
 			return r;
+		at += holes[i].size;
 	}
 	return 0;
 }
@@ -254,5 +260,5 @@ void kvm_close(struct partition *p)
 	if (p->kvm_fd >= 0)
 		close(p->kvm_fd);
 	if (p->hole)
-		munmap(p->hole, 4 * GiB - p->config.mmio_hole_base);
+		munmap(p->hole, p->hole_size);
 }

@@ -126,6 +126,8 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 	switch (msr) {
 	case HV_MSR_GUEST_OS_ID:
 		atomic_store(&wide->guest_os_id, value);
+		if (vtl == VTL2 && !atomic_load(&vp->partition->boot_kernel))
+			atomic_store(&vp->partition->boot_kernel, partition_reference_time(vp->partition));
 		if (!value)
 			atomic_store(&wide->hypercall, atomic_load(&wide->hypercall) & ~HV_MSR_PAGE_ENABLE);
 		return true;

@@ -99,8 +99,16 @@ int partition_get_register(struct partition *p, u32 vp, enum vtl vtl, u32 name, 
 	return 0;
 }
 
+void partition_boot_times(struct partition *p, struct partition_boot *ret)
+{
+	ret->vtl2_entered = atomic_load(&p->boot_vtl2);
+	ret->vtl2_kernel = atomic_load(&p->boot_kernel);
+	ret->vtl0_entered = atomic_load(&p->boot_vtl0);
+}
+
 int partition_start(struct partition *p)
 {
+	atomic_store(&p->boot_vtl2, partition_reference_time(p));
 	atomic_store(&p->vps[0].started, true);
 	for (u32 i = 0; i < p->vp_count; i++) {
 		int r = vp_start_thread(&p->vps[i]);

@@ -50,6 +50,7 @@ struct partition_config {
 	struct partition_ram ram[PARTITION_MAX_RAM];
 	u32 ram_count;
 	u64 mmio_hole_base; /* VTL0: from here to 4 GiB accesses become intercepts */
+	u64 mmio_high_base, mmio_high_size; /* and here, above all RAM; size 0: none */
 	const struct partition_ops *ops;
 	void *ctx;
 };
@@ -83,6 +84,14 @@ void partition_interrupt(struct partition *p, u32 vp, enum vtl vtl, u8 vector);
 /* 100 ns units since the partition was made */
 u64 partition_reference_time(struct partition *p);
 u32 partition_vp_count(struct partition *p);
+
+/* reference time of the stages of a boot; 0: not reached yet */
+struct partition_boot {
+	u64 vtl2_entered;  /* the firmware image's first instruction */
+	u64 vtl2_kernel;   /* its kernel names itself (first write of HV_MSR_GUEST_OS_ID) */
+	u64 vtl0_entered;  /* the guest's first instruction */
+};
+void partition_boot_times(struct partition *p, struct partition_boot *ret);
 
 /* ---- counters, readable at any time from any thread; values are a moment's */
 struct partition_counters {

@@ -205,8 +205,10 @@ void switch_to_vtl0(struct vp *vp)
 	if (to->open == ACCESS_MSR || (to->open == ACCESS_PORT && REGS(to).rip == to->open_rip))
 		finish_access(vp, VTL0);
 	to->open = ACCESS_NONE;
-	if (!atomic_load_explicit(&vp->partition->vtl0_ran, memory_order_relaxed))
+	if (!atomic_load_explicit(&vp->partition->vtl0_ran, memory_order_relaxed)) {
 		atomic_store(&vp->partition->vtl0_ran, true);
+		atomic_store(&vp->partition->boot_vtl0, partition_reference_time(vp->partition));
+	}
 	atomic_store(&vp->vtl, VTL0);
 	vp->counters.vtl_switches++;
 }

@@ -100,8 +100,8 @@ struct partition {
 	int kvm_fd, vm_fd[VTL_COUNT];
 	size_t run_size;
 	u8 *ram[PARTITION_MAX_RAM];
-	u64 hole_base[2], hole_size[2]; /* VTL0 ranges whose accesses fault before KVM emulates */
-	void *hole;
+	void *hole; /* address space behind VTL0's MMIO: nobody may touch it */
+	u64 hole_size;
 	u64 tsc_khz, tsc_scale, tsc_offset;
 	struct vtl_wide wide[VTL_COUNT];
 	pthread_mutex_t lock; /* start of VPs, CPUID results, intercepts */
@@ -111,6 +111,8 @@ struct partition {
 	atomic_bool vtl0_ran, stopping;
 	atomic_uint stopped_by_event;
 	u64 vsm_config;
+	_Atomic u64 boot_vtl2, boot_kernel, boot_vtl0; /* struct partition_boot */
+	u8 debug_line_control, debug_scratch; /* of the firmware's debug port */
 	u32 vp_count;
 	struct vp *vps;
 };

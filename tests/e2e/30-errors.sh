@@ -4,7 +4,8 @@
 work=$(mktemp -d)
 pvhost=$O/native/bin/pvhost igvmgen=$O/native/bin/igvmgen image=$O/paravane.igvm
 check "pvhost --help" matches 'Usage: pvhost' "$pvhost" --help
-check "pvhost without an image" fails_with 2 '--igvm' "$pvhost"
+cp "$pvhost" "$work/pvhost"
+check "pvhost without an image" fails_with 2 '--igvm' "$work/pvhost"
 check "pvhost: a wrong number" fails_with 2 'cpus' "$pvhost" --igvm "$image" --cpus 100
 check "pvhost: a wrong size" fails_with 2 'memory' "$pvhost" --igvm "$image" --memory lots
 check "pvhost: an unknown option" fails_with 2 'help' "$pvhost" --frobnicate
