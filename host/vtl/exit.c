@@ -57,6 +57,7 @@ static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
 	bool known = write ? msr_write(vp, vtl, run->msr.index, value) : msr_read(vp, vtl, run->msr.index, &value);
 
 	run->msr.error = 0;
+	vp->per[vtl].vcpu.open = ACCESS_ANSWERED;
 	if (known) {
 		run->msr.data = value;
 		return;
@@ -133,10 +134,11 @@ void exit_vtl2(struct vp *vp)
 }
 
 /* an access KVM has begun to emulate, outside the holes: nobody is there */
-static void stray_mmio(struct vp *vp)
+void stray_mmio(struct vp *vp)
 {
 	struct kvm_run *run = vp->per[VTL0].vcpu.run;
 
+	vp->per[VTL0].vcpu.open = ACCESS_ANSWERED;
 	if (apic_mmio(vp, VTL0, run->mmio.phys_addr, run->mmio.data, run->mmio.len, run->mmio.is_write))
 		return;
 	log_guest("VP %u VTL0: %s of %#llx, outside memory and MMIO", vp->index, run->mmio.is_write ? "write" : "read",
@@ -206,6 +208,7 @@ static void exit_port(struct vp *vp)
 	struct vcpu *v = &vp->per[VTL0].vcpu;
 	struct kvm_run *run = v->run;
 
+	v->open = ACCESS_ANSWERED;
 	if (run->io.port == HYPERCALL_PORT && in_hypercall_page(vp, VTL0)) {
 		hypercall(vp, VTL0);
 		return;
@@ -239,6 +242,7 @@ void exit_vtl0(struct vp *vp)
 	struct vcpu *v = &vp->per[VTL0].vcpu;
 	struct kvm_run *run = v->run;
 
+	v->open = ACCESS_NONE;
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
 		exit_port(vp);

@@ -145,12 +145,30 @@ static void take_register_page(struct vp *vp, struct hv_register_page *page)
 	}
 }
 
+/* VTL2 gets to see VTL0 after the instruction, not in its middle */
+static void complete_answered(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	int r;
+
+	do { /* a page-crossing access comes in pieces */
+		v->run->immediate_exit = 1;
+		r = ioctl(v->fd, KVM_RUN, 0);
+		v->run->immediate_exit = 0;
+		if (!r && v->run->exit_reason == KVM_EXIT_MMIO)
+			stray_mmio(vp);
+	} while (!r && v->run->exit_reason == KVM_EXIT_MMIO);
+	v->open = ACCESS_NONE;
+}
+
 void switch_to_vtl2(struct vp *vp, u32 reason)
 {
 	struct vcpu *from = &vp->per[VTL0].vcpu, *to = &vp->per[VTL2].vcpu;
 	struct hv_vp_assist_page *assist = assist_page(vp);
 	struct hv_register_page *page = register_page(vp);
 
+	if (from->open == ACCESS_ANSWERED)
+		complete_answered(vp);
 	copy_shared(vp, to, from);
 	REGS(to).rip += OUT_LEN;
 	if (assist)

@@ -28,7 +28,11 @@ struct vcpu {
 	struct kvm_run *run;
 	struct kvm_xsave *fpu; /* as KVM last told or took it */
 	struct kvm_debugregs debug;
-	enum { ACCESS_NONE, ACCESS_PORT, ACCESS_MSR } open; /* KVM waits to finish an access that VTL2 answers instead */
+	/*
+	 * An access that KVM finishes only at its next KVM_RUN: answered here, or left to VTL2 (a port, an MSR). It must be
+	 * finished before anybody touches the registers: KVM forgets the result of a load when they are set in between.
+	 */
+	enum { ACCESS_NONE, ACCESS_ANSWERED, ACCESS_PORT, ACCESS_MSR } open;
 	u64 open_rip;
 };
 
@@ -219,4 +223,6 @@ void vp_inject_exception(struct vp *vp, enum vtl vtl, u8 vector, bool has_error,
 /* exit.c */
 void exit_vtl2(struct vp *vp);
 void exit_vtl0(struct vp *vp);
+/* VTL0 and an access outside memory that KVM has begun to emulate: answered, to be completed */
+void stray_mmio(struct vp *vp);
 void vtl0_fault(struct vp *vp); /* KVM_RUN gave EFAULT: an access to a hole */
