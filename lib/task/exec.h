@@ -88,5 +88,6 @@ void timer_disarm(struct exec *exec, struct timer *timer);
 /* counters for inspect; read on any thread (monotonic, not exact) */
 struct exec_stats {
 	u64 turns, tasks_run, posts_run, ops_done, timers_fired, idle_waits, kicks;
+	u64 ring_enters; /* system calls made for the ring; each idle wait of a VP is one more, its run ioctl */
 };
 void exec_get_stats(struct exec *exec, struct exec_stats *ret);

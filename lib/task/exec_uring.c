@@ -36,6 +36,12 @@ static u64 uring_now(struct exec *exec)
 	return now_ns();
 }
 
+static int submit(struct uring_exec *u)
+{
+	u->exec.stats.ring_enters++;
+	return io_uring_submit(&u->ring);
+}
+
 /* a free submission entry; flushes the queue when it is full */
 static struct io_uring_sqe *next_sqe(struct uring_exec *u)
 {
@@ -43,7 +49,7 @@ static struct io_uring_sqe *next_sqe(struct uring_exec *u)
 
 	while (!sqe) {
 		u->overflow++;
-		io_uring_submit(&u->ring);
+		submit(u);
 		sqe = io_uring_get_sqe(&u->ring);
 	}
 	return sqe;
@@ -95,7 +101,7 @@ static unsigned uring_reap(struct exec *exec)
 	unsigned count = 0;
 
 	if (io_uring_sq_ready(&u->ring))
-		io_uring_submit(&u->ring);
+		submit(u);
 	while (count < RING_ENTRIES && io_uring_peek_cqe(&u->ring, &cqe) == 0) {
 		struct op *op = io_uring_cqe_get_data(cqe);
 		int result = cqe->res;
@@ -128,7 +134,7 @@ static int uring_arm(struct exec *exec, u64 deadline_ns)
 		u->armed_ns = deadline_ns;
 	}
 	if (io_uring_sq_ready(&u->ring)) {
-		int r = io_uring_submit(&u->ring);
+		int r = submit(u);
 
 		if (r < 0 && r != -EBUSY && r != -EAGAIN && r != -EINTR)
 			return log_err(r, "%s: submit", exec->name);
@@ -141,8 +147,10 @@ static int uring_wait(struct exec *exec, u64 deadline_ns)
 	struct uring_exec *u = of(exec);
 	int r = uring_arm(exec, deadline_ns);
 
-	if (!r)
+	if (!r) {
+		exec->stats.ring_enters++;
 		r = io_uring_submit_and_wait(&u->ring, 1);
+	}
 	return r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY ? log_err(r, "%s: wait", exec->name) : 0;
 }
 

@@ -72,8 +72,10 @@ static int exit_hypercall(struct vp *vp, const struct hv_message *msg)
 		hcl_set_gpr(&vp->hcl, HV_RAX, status);
 		hcl_set_gpr(&vp->hcl, HV_RDX, 0);
 	}
-	/* a host whose hypercall page has no VMCALL says how long its instruction is */
-	return vp_skip(vp, &m->header, 3);
+	/* VMCALL and VMMCALL have 3 bytes; a host with another instruction in its hypercall page says how long it is */
+	unsigned length = m->header.instruction_length & 0xf;
+
+	return vp_skip(vp, &m->header, length ? length : 3);
 }
 
 static int exit_apic_eoi(struct vp *vp, const struct hv_message *msg)

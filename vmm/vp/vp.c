@@ -152,6 +152,7 @@ static void executor_inspect(void *object, struct inspect *in)
 	inspect_count(in, "timers", s.timers_fired);
 	inspect_count(in, "idle_waits", s.idle_waits);
 	inspect_count(in, "kicks", s.kicks);
+	inspect_count(in, "ring_enters", s.ring_enters);
 }
 
 void vp_inspect(void *object, struct inspect *in)

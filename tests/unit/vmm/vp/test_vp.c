@@ -216,9 +216,15 @@ static void hypercalls_and_the_end(void **state)
 	struct hv_hypercall_intercept *m = add(HVMSG_HYPERCALL_INTERCEPT);
 
 	m->rcx = HVCALL_POST_MESSAGE;
+	m->header.instruction_length = 0; /* not told: VMCALL has 3 bytes */
 	play();
 	assert_int_equal(bed->fake.run.context.rax, HV_STATUS_INVALID_CONNECTION_ID);
 	assert_int_equal(bed->fake.page.rip, 0x1003);
+	m = add(HVMSG_HYPERCALL_INTERCEPT);
+	m->header.instruction_length = 2; /* a hypercall page without VMCALL */
+	m->rcx = HVCALL_POST_MESSAGE;
+	play();
+	assert_int_equal(bed->fake.page.rip, 0x1002);
 	struct hv_apic_eoi *eoi = add(HVMSG_X64_APIC_EOI);
 
 	*eoi = (struct hv_apic_eoi){ 0, 0x30 };
@@ -228,7 +234,7 @@ static void hypercalls_and_the_end(void **state)
 	assert_int_equal(bed->ioapic.eois, 1);
 	assert_int_equal(bed->last_event, VP_TRIPLE_FAULT);
 	bed->vp.stopped = true;
-	assert_int_equal(bed->next, 3);
+	assert_int_equal(bed->next, 4);
 }
 
 static void string_output(void **state)
