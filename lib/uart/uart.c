@@ -92,6 +92,12 @@ static u8 line_status(const struct uart *u)
 	return lsr;
 }
 
+static void flush(struct uart *u)
+{
+	if (u->tx_count && u->tx_flush)
+		u->tx_flush(u);
+}
+
 static void push(struct uart *u, u8 byte)
 {
 	if (!rx_room(u)) {
@@ -135,6 +141,7 @@ static void write_data(struct uart *u, u8 byte)
 	} else {
 		u->tx[(u->tx_head + u->tx_count++) % UART_TX_LEN] = byte;
 		u->tx_bytes++;
+		u->polled = false;
 		u->tx_ready(u);
 	}
 	u->thre_pending = line_status(u) & LSR_THRE;
@@ -187,6 +194,9 @@ static u8 read_register(struct uart *u, unsigned offset)
 	case REG_LSR:
 		value = line_status(u);
 		u->overrun = false;
+		if (u->polled)
+			flush(u);
+		u->polled = true;
 		return value;
 	case REG_MSR:
 		value = modem_lines(u) | u->msr_delta;
@@ -228,6 +238,8 @@ void uart_write(struct uart *u, unsigned offset, u8 value)
 		/* enabling the interrupt while the register is empty raises it: drivers rely on it */
 		if (!(u->ier & IER_THRE) && (value & IER_THRE) && (line_status(u) & LSR_THRE))
 			u->thre_pending = true;
+		if (u->ier & IER_THRE && !(value & IER_THRE))
+			flush(u);
 		u->ier = value & 0xf;
 		break;
 	case REG_IIR_FCR:

@@ -1,6 +1,6 @@
 /*
  * A 16550A (National PC16550D data sheet): registers, FIFOs, interrupts. No timing: a byte is sent when the far side takes it.
- * Used by the worker's COM ports and by the host. The caller serialises all calls.
+ * Used by the worker's COM ports. The caller serialises all calls.
  */
 #pragma once
 
@@ -14,11 +14,14 @@
 struct uart {
 	void (*set_irq)(struct uart *, bool level); /* called on changes only */
 	void (*tx_ready)(struct uart *);            /* bytes may be taken with uart_take() */
+	/* the guest stops sending for now (interrupt off), or waits for what it sent (polls LSR): send what is there. May be NULL. */
+	void (*tx_flush)(struct uart *);
 	void (*rx_room)(struct uart *);             /* the guest read: uart_put() may take more. May be NULL. */
 	u8 ier, fcr, lcr, mcr, scr, dll, dlm;
 	u8 msr_delta;
 	bool connected;     /* DCD, DSR, CTS */
 	bool irq, thre_pending, overrun;
+	bool polled; /* LSR was read since the last byte was sent */
 	u8 rx[UART_FIFO_LEN];
 	unsigned rx_head, rx_count;
 	u8 tx[UART_TX_LEN];

@@ -60,14 +60,14 @@ follow() {
 check "kmsg -f follows" follow
 
 reboots() {
-	g 'reboot' >/dev/null 2>&1
+	g '(sleep 1; reboot) &' >/dev/null 2>&1
 	sleep 5
 	python3 scripts/vm-agent.py "$PARAVANE_VMS/one/com2" wait 200 || return 1
 	matches 'resets 1' vm -n one monitor 'info vtl' && matches 'Linux' g uname
 }
 check "reboot in the guest restarts the machine" reboots
 check "the firmware answers after the reset" matches 'vps' d inspect -r vm
-g poweroff >/dev/null 2>&1
+g '(sleep 1; poweroff) &' >/dev/null 2>&1
 check "poweroff in the guest ends pvhost with status 0" vm -n one wait 90
 vm -n one down
 check "down leaves nothing" bash -c '! ls -d "$PARAVANE_VMS"/one 2>/dev/null'

@@ -12,6 +12,6 @@ check "both VPs' executors are seen" matches '^ *io: *[0-9]' d inspect -r vm/par
 check "the host sees both in use" matches 'vp 1: started' vm -n two monitor 'info vp'
 check "no warning in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|soft lockup"'
 check "a second name is a second machine" matches 'is not up' vm -n other exec true
-g poweroff >/dev/null 2>&1
+g '(sleep 1; poweroff) &' >/dev/null 2>&1
 check "poweroff with two VPs" vm -n two wait 90
 finish

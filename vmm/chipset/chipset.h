@@ -139,6 +139,7 @@ struct com {
 	struct region region;
 	/* with the device lock held; schedule, do not call back */
 	void (*tx_ready)(struct com *);
+	void (*tx_flush)(struct com *);
 	void (*rx_room)(struct com *);
 	struct task *pump; /* for whoever set them */
 };

@@ -16,6 +16,14 @@ static void tx_ready(struct uart *u)
 		c->tx_ready(c);
 }
 
+static void tx_flush(struct uart *u)
+{
+	struct com *c = container_of(u, struct com, uart);
+
+	if (c->tx_flush)
+		c->tx_flush(c);
+}
+
 static void rx_room(struct uart *u)
 {
 	struct com *c = container_of(u, struct com, uart);
@@ -72,6 +80,7 @@ void com_init(struct com *c, unsigned number, struct isa *isa)
 				  .regions = &c->region, .region_count = 1 };
 	c->uart.set_irq = set_irq;
 	c->uart.tx_ready = tx_ready;
+	c->uart.tx_flush = tx_flush;
 	c->uart.rx_room = rx_room;
 	uart_init(&c->uart);
 }

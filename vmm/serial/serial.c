@@ -7,6 +7,9 @@
 
 LOG_DOMAIN("serial");
 
+#define GATHER_NS 10000000 /* for guests that neither use the interrupt nor wait for the last byte */
+#define NEVER (~0u)
+
 static void give_up(struct serial *s, const char *why)
 {
 	if (s->state == SERIAL_FAILED)
@@ -34,7 +37,42 @@ static void push_rx(struct serial *s)
 		return;
 	device_lock(&s->com->dev);
 	s->rx_at += uart_put(&s->com->uart, s->rx + s->rx_at, s->rx_len - s->rx_at);
+	s->rx_waits = s->rx_at < s->rx_len;
 	device_unlock(&s->com->dev);
+}
+
+static void gather_end(struct timer *timer)
+{
+	struct serial *s = container_of(timer, struct serial, gather);
+
+	s->gathering = false;
+	s->gathered = true;
+	task_wake(&s->pump);
+}
+
+static void take_tx(struct serial *s)
+{
+	struct uart *u = &s->com->uart;
+
+	device_lock(&s->com->dev);
+	unsigned waiting = u->tx_count;
+
+	if (waiting >= SERIAL_PAYLOAD_MAX || (waiting && (s->gathered || s->tx_flush))) {
+		s->tx_len = uart_take(u, s->tx, sizeof(s->tx));
+		s->tx_wake_at = NEVER; /* the host's answer wakes the pump */
+		s->tx_flush = u->tx_count && s->tx_flush;
+	} else {
+		s->tx_wake_at = waiting ? SERIAL_PAYLOAD_MAX : 1;
+	}
+	device_unlock(&s->com->dev);
+	if (s->tx_len) {
+		if (s->gathering)
+			timer_disarm(s->exec, &s->gather);
+		s->gathering = s->gathered = false;
+	} else if (waiting && !s->gathering) {
+		s->gathering = true;
+		timer_arm(s->exec, &s->gather, exec_now_ns(s->exec) + GATHER_NS);
+	}
 }
 
 static void pump(struct task *task)
@@ -54,11 +92,8 @@ static void pump(struct task *task)
 	}
 	if (s->tx_in_flight || s->state != SERIAL_READY)
 		return;
-	if (!s->tx_len) {
-		device_lock(&s->com->dev);
-		s->tx_len = uart_take(&s->com->uart, s->tx, sizeof(s->tx));
-		device_unlock(&s->com->dev);
-	}
+	if (!s->tx_len)
+		take_tx(s);
 	if (!s->tx_len)
 		return;
 	struct serial_tx tx = { .header = { 1, SERIAL_HOST_NOTIFICATION, SERIAL_TX_DATA }, .len = (u8)s->tx_len };
@@ -89,7 +124,7 @@ static bool on_response(struct serial *s, u16 id, struct bytes b)
 	    len > SERIAL_PAYLOAD_MAX || !bytes_take(&b, len, &data))
 		return false;
 	s->rx_in_flight = false;
-	s->rx_available = more != 0;
+	s->rx_available |= more != 0;
 	s->rx_at = 0;
 	s->rx_len = len;
 	memcpy(s->rx, data.at, len);
@@ -152,19 +187,36 @@ static int send_uio(struct serial *s, const void *data, size_t len)
 	return uio_send(s->channel, data, len);
 }
 
-/* from a VP, with the device's lock held */
-static void wake(struct com *com)
+/* these from a VP, with the device's lock held */
+static void tx_ready(struct com *com)
 {
-	task_wake(com->pump);
+	if (com->uart.tx_count >= container_of(com->pump, struct serial, pump)->tx_wake_at)
+		task_wake(com->pump);
+}
+
+static void tx_flush(struct com *com)
+{
+	struct serial *s = container_of(com->pump, struct serial, pump);
+
+	s->tx_flush = true;
+	if (s->tx_wake_at != NEVER)
+		task_wake(com->pump);
+}
+
+static void rx_room(struct com *com)
+{
+	if (container_of(com->pump, struct serial, pump)->rx_waits)
+		task_wake(com->pump);
 }
 
 void serial_init(struct serial *s, struct com *com, struct exec *exec)
 {
-	*s = (struct serial){ .com = com, .exec = exec, .send = send_uio };
+	*s = (struct serial){ .com = com, .exec = exec, .send = send_uio, .gather.fire = gather_end, .tx_wake_at = 1 };
 	task_init(&s->pump, exec, com->dev.name, pump);
 	com->pump = &s->pump;
-	com->tx_ready = wake;
-	com->rx_room = wake;
+	com->tx_ready = tx_ready;
+	com->tx_flush = tx_flush;
+	com->rx_room = rx_room;
 }
 
 void serial_negotiate(struct serial *s)

@@ -16,6 +16,12 @@ struct serial {
 	int (*send)(struct serial *, const void *, size_t);
 	enum serial_state state;
 	bool tx_in_flight, rx_in_flight, rx_available;
+	/* bytes from the guest wait a moment for company: a message costs more than a port exit */
+	struct timer gather;
+	bool gathering, gathered;
+	/* under the device's lock, for VPs: how many bytes are worth a wake of the pump; send even a few; input waits for room */
+	unsigned tx_wake_at;
+	bool tx_flush, rx_waits;
 	u8 rx[SERIAL_PAYLOAD_MAX], tx[SERIAL_PAYLOAD_MAX];
 	unsigned rx_at, rx_len, tx_len;
 	u64 bad_messages;

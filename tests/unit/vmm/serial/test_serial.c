@@ -50,11 +50,39 @@ static void speaks_the_protocol(void **state)
 	uart_write(&com.uart, 0, 'C');
 	sim_run(sim, ~0ull - 1);
 	assert_int_equal(count, 2); /* one at a time */
+	for (int i = 0; i < 70; i++)
+		uart_write(&com.uart, 0, 'D');
+	serial_receive(&serial, completed, sizeof(completed));
+	sim_run(sim, sim_now_ns(sim) + 1000);
+	assert_int_equal(count, 3); /* a full message does not wait */
+	assert_memory_equal(sent[2], ((u8[]){ 1, 1, 2, 0, 64, 'C', 'D' }), 7);
+	serial_receive(&serial, completed, sizeof(completed));
+	sim_run(sim, sim_now_ns(sim) + 1000);
+	assert_int_equal(count, 3); /* a few bytes do, but not for long */
+	sim_run(sim, ~0ull - 1);
+	assert_int_equal(count, 4);
+	assert_int_equal(sent[3][4], 7);
+	serial_receive(&serial, completed, sizeof(completed));
+	uart_write(&com.uart, 1, 2);
+	uart_write(&com.uart, 0, 'E');
+	sim_run(sim, sim_now_ns(sim) + 1000);
+	assert_int_equal(count, 4);
+	uart_write(&com.uart, 1, 0); /* the driver has no more to send */
+	sim_run(sim, sim_now_ns(sim) + 1000);
+	assert_int_equal(count, 5);
+	serial_receive(&serial, completed, sizeof(completed));
+	uart_write(&com.uart, 0, 'F');
+	uart_read(&com.uart, 5);
+	sim_run(sim, sim_now_ns(sim) + 1000);
+	assert_int_equal(count, 5);
+	uart_read(&com.uart, 5); /* nothing written, asked again: it waits */
+	sim_run(sim, sim_now_ns(sim) + 1000);
+	assert_int_equal(count, 6);
 	serial_receive(&serial, completed, sizeof(completed));
 	serial_receive(&serial, available, sizeof(available));
 	sim_run(sim, ~0ull - 1);
-	assert_int_equal(count, 4);
-	assert_memory_equal(sent[2], ((u8[]){ 1, 2, 2, 0 }), 4);
+	assert_int_equal(count, 7);
+	assert_memory_equal(sent[6], ((u8[]){ 1, 2, 2, 0 }), 4);
 	uart_write(&com.uart, 2, 1);
 	serial_receive(&serial, data, sizeof(data));
 	sim_run(sim, ~0ull - 1);
