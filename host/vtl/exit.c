@@ -33,7 +33,9 @@ static void debug_port(struct vp *vp, struct kvm_run *run)
 				p->debug_scratch = data[i];
 			continue;
 		}
-		data[i] = reg == 5 ? 0x60 : reg == 2 ? 0x01 : reg == 3 ? p->debug_line_control : reg == 6 ? 0xb0 : reg == 7 ? p->debug_scratch : 0;
+		static const u8 fixed[8] = { [2] = 0x01, [5] = 0x60, [6] = 0xb0 };
+
+		data[i] = reg == 3 ? p->debug_line_control : reg == 7 ? p->debug_scratch : fixed[reg];
 	}
 }
 

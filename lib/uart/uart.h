@@ -14,7 +14,7 @@
 struct uart {
 	void (*set_irq)(struct uart *, bool level); /* called on changes only */
 	void (*tx_ready)(struct uart *);            /* bytes may be taken with uart_take() */
-	/* the guest stops sending for now (interrupt off), or waits for what it sent (polls LSR): send what is there. May be NULL. */
+	/* send what is there: the guest stops for now (interrupt off) or waits for what it sent (polls LSR). May be NULL. */
 	void (*tx_flush)(struct uart *);
 	void (*rx_room)(struct uart *);             /* the guest read: uart_put() may take more. May be NULL. */
 	u8 ier, fcr, lcr, mcr, scr, dll, dlm;
