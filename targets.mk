@@ -22,17 +22,19 @@ VTL2_CMDLINE ?= printk.devkmsg=on vfio.enable_unsafe_noiommu_mode=1 loglevel=4
 VTL0_APPEND ?= console=ttyS0,115200 quiet
 VTL0_KERNEL ?= $(O)/deps/guest/vmlinuz
 VTL0_INITRD ?= $(O)/guest.initrd
+# an empty VTL0_KERNEL makes an image of the firmware alone
+VTL0_ARGS = $(if $(VTL0_KERNEL),--vtl0-kernel $(VTL0_KERNEL) --vtl0-initrd $(VTL0_INITRD) --vtl0-cmdline '$(VTL0_APPEND)')
 IMAGE ?= $(O)/paravane.igvm
 VTL2_KERNEL ?= $(O)/deps/kernel/vmlinux
 IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
 
-$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/deps/.guest
+$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/target/bin/ports $(O)/deps/.guest
 	$(call say,INITRD,$@)
 	$(Q)tests/guests/mkinitrd $@
 $(IMAGE): $(IMAGE_INPUTS) $(VTL0_INITRD)
 	$(call say,IGVM,$@)
 	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(VTL2_KERNEL) --initrd $(O)/initramfs.cpio.zst \
-		--cmdline '$(VTL2_CMDLINE)' --vtl0-kernel $(VTL0_KERNEL) --vtl0-initrd $(VTL0_INITRD) --vtl0-cmdline '$(VTL0_APPEND)' -o $@
+		--cmdline '$(VTL2_CMDLINE)' $(VTL0_ARGS) -o $@
 image: $(IMAGE)  ## paravane.igvm, with a stock Debian guest kernel as its payload
 
 $(O)/bench.initramfs: scripts/bench/build scripts/bench/init.sh $(O)/deps/.guest | $(O)/native/bin/pvhost

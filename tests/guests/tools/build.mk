@@ -1,0 +1,4 @@
+DEPS :=
+PROG := ports
+PROG_ports := ports.c
+PROGFLAVOUR_ports := target
