@@ -82,6 +82,20 @@ void setup_kernel(void)
 	set("/proc/sys/vm/min_free_kbytes", "1024");
 }
 
+/* vendor, device and their sub-systems: any; class and its mask: NVM Express */
+#define VFIO_NVME "ffffffff ffffffff ffffffff ffffffff 010802 ffffff"
+
+/* every NVMe controller that the host assigns to VTL2, now or later, is driven from user space */
+static void bind_vfio(void)
+{
+	int r = file_write_text("/sys/bus/pci/drivers/vfio-pci/new_id", VFIO_NVME);
+
+	if (r == -ENOENT)
+		log_at(LOG_DEBUG, "this kernel has no vfio-pci");
+	else if (r && r != -EEXIST)
+		log_err(r, "binding NVMe controllers to vfio-pci");
+}
+
 void setup_drivers(void)
 {
 	static const struct guid interfaces[] = { GET_INTERFACE, UART_INTERFACE };
@@ -96,4 +110,5 @@ void setup_drivers(void)
 		if (r && r != -EEXIST)
 			log_err(r, "binding %s to uio_hv_generic", text);
 	}
+	bind_vfio();
 }

@@ -1,4 +1,4 @@
-DEPS := host/load host/vtl host/vmbus lib/core lib/log lib/os lib/igvm
+DEPS := host/load host/vtl host/vmbus host/vpci host/nvme lib/core lib/log lib/os lib/igvm
 PROG := pvhost
 PROG_pvhost := main.c options.c machine.c monitor.c
 PROGFLAVOUR_pvhost := native

@@ -58,6 +58,26 @@ static u16 on_signal(void *ctx, u32 vp, enum vtl vtl, u32 connection, u16 flag)
 	return vtl == VTL2 ? vmbus_signal_event(m->vmbus, connection) : HV_STATUS_INVALID_CONNECTION_ID;
 }
 
+static u16 on_retarget(void *ctx, u32 vp, enum vtl vtl, const void *input, u32 len)
+{
+	struct machine *m = ctx;
+	u16 status = HV_STATUS_INVALID_PARAMETER;
+
+	for (u32 i = 0; i < m->options->nvme_count && status == HV_STATUS_INVALID_PARAMETER; i++)
+		status = vpci_retarget(m->vpci[i], input, len);
+	return status;
+}
+
+static bool on_mmio(void *ctx, u64 gpa, void *data, u32 len, bool write)
+{
+	struct machine *m = ctx;
+
+	for (u32 i = 0; i < m->options->nvme_count; i++)
+		if (vpci_mmio(m->vpci[i], gpa, data, len, write))
+			return true;
+	return false;
+}
+
 static void on_debug_output(void *ctx, u8 byte)
 {
 	struct machine *m = ctx;
@@ -79,7 +99,8 @@ static void on_event(void *ctx, enum partition_event event, enum vtl vtl, u32 vp
 }
 
 static const struct partition_ops partition_callbacks = {
-	.post_message = on_post, .signal_event = on_signal, .debug_output = on_debug_output, .event = on_event,
+	.post_message = on_post, .signal_event = on_signal, .retarget = on_retarget, .mmio = on_mmio,
+	.debug_output = on_debug_output, .event = on_event,
 };
 
 /* ---- what VMBus and GET ask; loop thread */
@@ -103,6 +124,14 @@ static void io_signal(void *ctx, u32 vp, u8 sint, u16 flag)
 	struct machine *m = ctx;
 
 	partition_signal(m->partition, vp, VTL2, sint, flag);
+}
+
+/* threads of devices: the partition is there as long as any of them is not reset */
+static void device_interrupt(void *ctx, u32 vp, u8 vector)
+{
+	struct machine *m = ctx;
+
+	partition_interrupt(m->partition, vp, VTL2, vector);
 }
 
 static u64 get_reference_time(void *ctx)
@@ -230,6 +259,7 @@ static void reset(struct machine *m)
 {
 	m->resets++;
 	m->vtl0_started = false;
+	partition_stop(m->partition); /* or a VP starts a device again that the next line resets */
 	vmbus_reset(m->vmbus);
 	partition_destroy(m->partition);
 	m->partition = NULL;
@@ -289,6 +319,21 @@ static int read_image(struct machine *m)
 	return 0;
 }
 
+static int make_nvme(struct machine *m, u32 i)
+{
+	static const char *const names[NVME_MAX] = { "nvme0", "nvme1", "nvme2", "nvme3", "nvme4", "nvme5", "nvme6", "nvme7", "nvme8",
+						     "nvme9", "nvme10", "nvme11", "nvme12", "nvme13", "nvme14", "nvme15" };
+	const struct nvme_config *config = &m->options->nvme[i];
+	struct nvme_memory memory = { io_memory, m };
+	int r = nvme_create(names[i], config, &memory, &m->nvme[i]);
+
+	if (r)
+		return r;
+	struct vpci_config bus = { config->instance, nvme_function(m->nvme[i]), i + 1, m->options->cpus, device_interrupt, m };
+
+	return vpci_create(m->vmbus, &bus, &m->vpci[i]);
+}
+
 static int make_devices(struct machine *m, const char *vsock)
 {
 	struct vmbus_io io = { io_memory, io_post, io_signal, m->options->cpus, m };
@@ -305,6 +350,8 @@ static int make_devices(struct machine *m, const char *vsock)
 		uart_on_escape(m->uart[0], on_console_escape, m);
 	if (!r)
 		r = hvsock_create(m->loop, m->vmbus, vsock, &m->hvsock);
+	for (u32 i = 0; !r && i < m->options->nvme_count; i++)
+		r = make_nvme(m, i);
 	return r;
 }
 
@@ -370,6 +417,10 @@ void machine_destroy(struct machine *m)
 	hvsock_destroy(m->hvsock);
 	for (u32 i = 0; i < 2; i++)
 		uart_destroy(m->uart[i]);
+	for (u32 i = 0; i < NVME_MAX; i++) {
+		vpci_destroy(m->vpci[i]);
+		nvme_destroy(m->nvme[i]);
+	}
 	get_destroy(m->get);
 	partition_destroy(m->partition);
 	loop_destroy(m->loop);

@@ -5,6 +5,7 @@
 #include "host/vmbus/get.h"
 #include "host/vmbus/hvsock.h"
 #include "host/vmbus/uart.h"
+#include "host/vpci/vpci.h"
 #include "host/vtl/partition.h"
 #include "lib/igvm/igvm.h"
 
@@ -17,6 +18,8 @@ struct machine {
 	struct get *get;
 	struct hvsock *hvsock;
 	struct uart *uart[2];
+	struct nvme *nvme[NVME_MAX];
+	struct vpci *vpci[NVME_MAX]; /* each with the controller of its number */
 	struct partition *partition;
 	struct monitor *monitor;
 	u8 *image;

@@ -105,6 +105,22 @@ static void print_boot(struct machine *m, FILE *out)
 		b.vtl0_entered - request, b.vtl0_entered - b.vtl2_entered);
 }
 
+static void print_nvme(struct machine *m, FILE *out)
+{
+	for (u32 i = 0; i < m->options->nvme_count; i++) {
+		char instance[GUID_STRLEN + 1];
+		struct vpci_counters c;
+
+		guid_format(vpci_instance(m->vpci[i]), instance);
+		vpci_read_counters(m->vpci[i], &c);
+		fprintf(out, "nvme%u: vpci %s version %u.%u %s%s messages %lu refused %lu interrupts %lu lost %lu vectors %u "
+			"retargets %lu config %lu\n", i, instance, c.version >> 16, c.version & 0xffff,
+			c.offered ? "offered" : "unplugged", c.in_d0 ? " d0" : "", c.messages, c.refused, c.interrupts,
+			c.interrupts_lost, c.interrupts_used, c.retargets, c.window_accesses);
+		nvme_print(m->nvme[i], out);
+	}
+}
+
 static void print_devices(struct machine *m, FILE *out)
 {
 	u64 a, b, c;
@@ -120,6 +136,52 @@ static void print_devices(struct machine *m, FILE *out)
 		uart_counts(m->uart[i], &a, &b, &c);
 		fprintf(out, "com%u: out %lu in %lu dropped %lu\n", i + 1, a, b, c);
 	}
+	print_nvme(m, out);
+}
+
+static void set_faults(struct nvme *n, char *text, FILE *out)
+{
+	struct nvme_fault faults[NVME_FAULTS_MAX];
+	char why[320], *next;
+	u32 count = 0;
+
+	for (; text && strcmp(text, "off") && count < NVME_FAULTS_MAX; text = next) {
+		next = strchr(text, ' ');
+		if (next)
+			*next++ = 0;
+		if (nvme_fault_parse(text, &faults[count++], why, sizeof(why))) {
+			fprintf(out, "%s\n", why);
+			return;
+		}
+	}
+	nvme_set_faults(n, faults, count);
+	fprintf(out, "%u faults in force\n", count);
+}
+
+/* "nvme N eject", "nvme N fault delay:20/10 drop/100" */
+static void nvme_command(struct machine *m, const char *line, FILE *out)
+{
+	char verb[16] = "", rest[LINE_MAX_LEN] = "";
+	u32 i = ~0u;
+	int r;
+
+	if (sscanf(line, "nvme %u %15s %255[^\n]", &i, verb, rest) < 2 || i >= m->options->nvme_count) {
+		fprintf(out, "nvme N eject|unplug|plug, nvme N fault KIND...|off; N below %u\n", m->options->nvme_count);
+		return;
+	}
+	if (!strcmp(verb, "fault") && rest[0]) {
+		set_faults(m->nvme[i], rest, out);
+		return;
+	}
+	if (!strcmp(verb, "eject"))
+		r = vpci_eject(m->vpci[i]);
+	else if (!strcmp(verb, "unplug"))
+		r = vpci_unplug(m->vpci[i]);
+	else if (!strcmp(verb, "plug"))
+		r = vpci_plug(m->vpci[i]);
+	else
+		r = -EINVAL;
+	fprintf(out, "%s\n", r == -EALREADY ? "not in a state for that: see info devices" : r ? strerror(-r) : "asked");
 }
 
 static void command(struct client *client, const char *line, FILE *out)
@@ -136,12 +198,15 @@ static void command(struct client *client, const char *line, FILE *out)
 		print_devices(m, out);
 	else if (!strcmp(line, "info boot"))
 		print_boot(m, out);
+	else if (!strncmp(line, "nvme ", 5))
+		nvme_command(m, line, out);
 	else if (!strcmp(line, "reset"))
 		machine_request(m, MACHINE_RESET);
 	else if (!strcmp(line, "quit"))
 		machine_request(m, MACHINE_POWERED_OFF);
 	else if (!strcmp(line, "help"))
-		fputs("info vtl | info exits | info vp | info devices | info boot | reset | quit\n", out);
+		fputs("info vtl | info exits | info vp | info devices | info boot | nvme N eject|unplug|plug |\n"
+		      "nvme N fault KIND...|off | reset | quit\n", out);
 	else
 		fprintf(out, "'%.60s' is not a command; try help\n", line);
 }

@@ -20,6 +20,10 @@ static const char help[] =
 	"  --vtl2-memory SIZE     the firmware's memory (default: what the image asks for)\n"
 	"  --serial BACKEND       COM1, and given a second time COM2: stdio, null, file:PATH, unix:PATH\n"
 	"                         (default: stdio, then null)\n"
+	"  --nvme FILE[,NAME=VALUE]...\n"
+	"                         an NVMe controller for the firmware, over vPCI; its one namespace is FILE, or memory with\n"
+	"                         ram:SIZE. May be given 16 times. readonly=on|off direct=on|off block=512|4096\n"
+	"                         queues=1..64 serial=TEXT instance=GUID fault=KIND[:ARGUMENT][/EVERY] (see pvhost(1))\n"
 	"  --vsock PATH           unix socket to the firmware's vsock ports (default: RUNDIR/NAME.vsock)\n"
 	"  --monitor PATH         unix socket for monitor commands (default: RUNDIR/NAME.monitor)\n"
 	"  --name NAME            name of this machine (default: vm)\n"
@@ -60,6 +64,27 @@ static int bad(const char *option, const char *value, const char *want)
 {
 	fprintf(stderr, "pvhost: --%s %s: %s (see pvhost --help)\n", option, value, want);
 	return -EINVAL;
+}
+
+static int add_nvme(struct options *o, const char *text)
+{
+	char why[320];
+
+	if (o->nvme_count == NVME_MAX)
+		return bad("nvme", text, "16 controllers are the most");
+	struct nvme_config *c = &o->nvme[o->nvme_count];
+
+	if (nvme_config_parse(text, c, why, sizeof(why)))
+		return bad("nvme", text, why);
+	if (!c->serial[0])
+		snprintf(c->serial, sizeof(c->serial), "PARAVANE%04u", o->nvme_count + 1);
+	if (!c->has_instance) /* the second group names the PCI domain in the firmware */
+		c->instance = GUID(0x6e766d65, (u16)(o->nvme_count + 1), 0x4000, 0x80, 0, 0x70, 0x76, 0x68, 0x6f, 0x73, 0x74);
+	for (u32 i = 0; i < o->nvme_count; i++)
+		if (o->nvme[i].instance.data2 == c->instance.data2)
+			return bad("nvme", text, "another controller's instance has the same second group: give instance=GUID");
+	o->nvme_count++;
+	return 0;
 }
 
 static int check(const struct options *o)
@@ -105,7 +130,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 		{ "igvm", 1, NULL, 'i' }, { "cpus", 1, NULL, 'c' }, { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
-		{ "log", 1, NULL, 'l' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
+		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
 	};
 	u32 serials = 0;
 	int c;
@@ -133,6 +158,10 @@ int options_parse(int argc, char **argv, struct options *ret)
 			if (serials == 2)
 				return bad("serial", optarg, "there are two ports only");
 			ret->serial[serials++] = optarg;
+			break;
+		case 'N':
+			if (add_nvme(ret, optarg))
+				return -EINVAL;
 			break;
 		case 'v': ret->vsock = optarg; break;
 		case 'o': ret->monitor = optarg; break;

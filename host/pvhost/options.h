@@ -1,13 +1,17 @@
 /* pvhost's command line. */
 #pragma once
 
-#include "lib/core/types.h"
+#include "host/nvme/nvme.h"
+
+#define NVME_MAX 16u
 
 struct options {
 	const char *igvm, *name, *vsock, *monitor, *serial[2], *vtl2_console, *vtl2_append, *log;
 	u32 cpus;
 	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
 	bool no_reboot;
+	struct nvme_config nvme[NVME_MAX];
+	u32 nvme_count;
 };
 
 /* 0: go on; 1: --help or --version was answered; -EINVAL: said what is wrong */

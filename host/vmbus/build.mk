@@ -1,3 +1,3 @@
 SRCS := loop.c channel.c hvsock.c get.c uart.c
 DEPS := lib/core lib/log lib/os lib/vmbus
-FLAVOURS := native host
+FLAVOURS := native host fuzz

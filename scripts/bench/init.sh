@@ -14,6 +14,11 @@ ip link set lo up
 for pair in 1:com1 2:com2 3:vsock 4:monitor; do
 	socat -t 86400 "TCP-LISTEN:400${pair%%:*},fork,reuseaddr" "UNIX-CONNECT:/run/${pair##*:}" 2>/dev/null &
 done
+for disk in /sys/block/vd*; do
+	[ ! -e "$disk/serial" ] || case $(cat "$disk/serial") in
+	pvnvme*) ln -s "/dev/${disk##*/}" "/dev/$(cat "$disk/serial")" ;;
+	esac
+done
 [ ! -e /extra/init.sh ] || . /extra/init.sh
 set --
 while read -r arg; do set -- "$@" "$arg"; done </pvhost.args

@@ -1,0 +1,68 @@
+/*
+ * An NVMe controller (base 2.0, NVM command set 1.0, PCIe transport) with one namespace over a file or RAM, as a PCI
+ * function. Registers are served on the threads that touch them; commands run on one thread of the controller's own, so
+ * that no VP waits for a disk. Whatever a driver does wrong gets a status and a counter.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "host/vpci/pci.h"
+#include "lib/core/guid.h"
+
+struct nvme;
+
+#define NVME_IO_QUEUES_MAX 64u
+#define NVME_FAULTS_MAX 8u
+
+/* something that goes wrong on purpose, for I/O commands only unless it says otherwise */
+enum nvme_fault_kind {
+	NVME_FAULT_DELAY,  /* argument: milliseconds until the completion */
+	NVME_FAULT_DROP,   /* no completion; Abort finds the command */
+	NVME_FAULT_LOSE,   /* no completion; Abort does not find it */
+	NVME_FAULT_STATUS, /* argument: the status, type << 8 | code; the command is not run */
+	NVME_FAULT_CORRUPT,/* the completion names a command identifier that is not in use */
+	NVME_FAULT_STALL,  /* argument: a queue, whose commands are not fetched any more */
+	NVME_FAULT_FATAL,  /* the controller reports a fatal status and stops */
+	NVME_FAULT_KINDS,
+};
+
+struct nvme_fault {
+	enum nvme_fault_kind kind;
+	u32 argument, every; /* each every-th command */
+};
+
+struct nvme_config {
+	char path[256];      /* or "ram:SIZE" */
+	u64 ram_size;        /* bytes, 0: a file */
+	bool readonly, buffered;
+	u32 block_size;      /* 512 or 4096 */
+	u32 io_queues;       /* at most, 1 to NVME_IO_QUEUES_MAX */
+	char serial[21];
+	bool has_instance;
+	struct guid instance;
+	struct nvme_fault faults[NVME_FAULTS_MAX];
+	u32 fault_count;
+};
+
+struct nvme_memory { /* the guest's, for DMA; any thread. NULL: not RAM, or not all in one piece */
+	void *(*map)(void *ctx, u64 address, u64 len);
+	void *ctx;
+};
+
+/* FILE[,option=value...] as in the manual; -EINVAL with the reason in why */
+int nvme_config_parse(const char *text, struct nvme_config *ret, char *why, size_t why_size) __must_check;
+/* KIND[:ARGUMENT][/EVERY] */
+int nvme_fault_parse(const char *text, struct nvme_fault *ret, char *why, size_t why_size) __must_check;
+
+/* Opens the file and starts the thread. name must outlive the controller. Errors are said. */
+int nvme_create(const char *name, const struct nvme_config *config, const struct nvme_memory *memory,
+		struct nvme **ret) __must_check;
+/* nobody touches the function any more; NULL is fine */
+void nvme_destroy(struct nvme *n);
+struct pci_function *nvme_function(struct nvme *n);
+
+/* replaces the faults in force, any thread; stalled queues go on */
+void nvme_set_faults(struct nvme *n, const struct nvme_fault *faults, u32 count);
+/* the state of controller and queues as lines of text, any thread */
+void nvme_print(struct nvme *n, FILE *out);
