@@ -254,8 +254,9 @@ static void on_delete_interrupt(struct vpci *bus, const struct ring_received *p,
 	complete_status(bus, p, status);
 }
 
-static void handle(struct vpci *bus, const struct ring_received *p, struct bytes b)
+void vpci_receive(struct vpci *bus, const struct ring_received *p, const void *payload)
 {
+	struct bytes b = bytes_of(payload, p->len);
 	struct bytes whole = b;
 	u32 type;
 
@@ -299,7 +300,7 @@ static void signalled(struct channel *c)
 	struct ring_received p;
 
 	while (channel_receive(c, packet, sizeof(packet), &p) == RING_OK)
-		handle(bus, &p, bytes_of(packet, p.len));
+		vpci_receive(bus, &p, packet);
 }
 
 static void closed(struct channel *c)

@@ -42,5 +42,8 @@ bool vpci_mmio(struct vpci *bus, u64 address, void *data, u32 len, bool write);
 /* HvCallRetargetDeviceInterrupt. HV_STATUS_INVALID_PARAMETER also when the device is not this bus's. Any VP's thread. */
 u16 vpci_retarget(struct vpci *bus, const void *input, u32 len);
 
+/* one packet as the channel brings it, payload of p->len bytes; the channel's signal calls it, and so do tests */
+void vpci_receive(struct vpci *bus, const struct ring_received *p, const void *payload);
+
 void vpci_read_counters(struct vpci *bus, struct vpci_counters *ret);
 const struct guid *vpci_instance(const struct vpci *bus);

@@ -1,0 +1,60 @@
+/* A driver that writes what it likes into registers, queues and PRP lists; and the text of --nvme. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/nvme/nvme.h"
+#include "spec/nvme.h"
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+
+#define MEMORY 0x10000u
+#define BAR 0x10000000ull
+static u8 memory[MEMORY] __attribute__((aligned(4096)));
+
+static void *map(void *ctx, u64 address, u64 len)
+{
+	return range_within(address, len, 0, MEMORY) ? memory + address : NULL;
+}
+
+static void put(struct pci_function *f, u32 offset, u32 value)
+{
+	pci_mmio(f, BAR + offset, &value, 4, true);
+}
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
+	struct nvme_config config = { .path = "ram", .ram_size = 0x8000, .block_size = 512, .io_queues = 2, .serial = "F" };
+	struct nvme_memory m = { map, NULL };
+	char text[256], why[320];
+	struct nvme *n;
+
+	memcpy(text, data, MIN(size, sizeof(text) - 1));
+	text[MIN(size, sizeof(text) - 1)] = 0;
+	if (!nvme_config_parse(text, &config, why, sizeof(why)))
+		config.ram_size = 0x8000;
+	config = (struct nvme_config){ .path = "ram", .ram_size = 0x8000, .block_size = 512, .io_queues = 2, .serial = "F" };
+	memset(memory, 0, sizeof(memory));
+	/* admin queue at 0x1000, two I/O commands queues' worth at 0x3000, lists and data behind; all from the input */
+	memcpy(memory + 0x1000, data, MIN(size, (size_t)MEMORY - 0x1000));
+	if (nvme_create("fuzz", &config, &m, &n))
+		return 0;
+	struct pci_function *f = nvme_function(n);
+
+	pci_config_write(f, PCI_BAR0, 4, (u32)BAR);
+	pci_config_write(f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	put(f, NVME_AQA, 15 | 15 << 16);
+	put(f, NVME_ASQ, 0x1000);
+	put(f, NVME_ACQ, 0x2000);
+	put(f, NVME_CC, 1 | 6 << 16 | 4 << 20);
+	put(f, NVME_DOORBELLS, (u32)MIN(size / 64, 15u));
+	for (size_t i = 0; i + 6 <= MIN(size, 96u); i += 6) {
+		u32 value;
+
+		memcpy(&value, data + i, 4);
+		put(f, (data[i + 4] | (u32)data[i + 5] << 8) & 0x3ffc, value & (data[i] & 1 ? 0x1f : ~0u));
+	}
+	put(f, NVME_CC, 0);
+	pci_function_reset(f);
+	nvme_destroy(n);
+	return 0;
+}
