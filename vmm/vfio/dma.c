@@ -1,0 +1,113 @@
+/* Memory whose physical address stays: huge pages are neither swapped nor moved by compaction. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/log/log.h"
+#include "lib/os/cleanup.h"
+#include "vmm/vfio/vfio.h"
+
+LOG_DOMAIN("dma");
+
+#define HUGE_SIZE (2 * MiB)
+#define HUGE_MAX 16u
+/* Documentation/admin-guide/mm/pagemap.rst: the frame's number, and whether there is one */
+#define PAGEMAP_FRAME ((1ull << 55) - 1)
+#define PAGEMAP_PRESENT BIT(63)
+
+struct dma_pool {
+	struct {
+		u8 *at;
+		u64 address;
+		u32 used;
+	} pages[HUGE_MAX];
+	u32 count;
+	u64 allocations, failures;
+};
+
+struct dma_pool *dma_pool_create(void)
+{
+	return calloc(1, sizeof(struct dma_pool));
+}
+
+void dma_pool_destroy(struct dma_pool *pool)
+{
+	for (u32 i = 0; pool && i < pool->count; i++)
+		munmap(pool->pages[i].at, HUGE_SIZE);
+	free(pool);
+}
+
+static int physical_address(const void *at, u64 *ret)
+{
+	_cleanup_close_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	u64 entry;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)at / PAGE_SIZE * sizeof(entry))) != sizeof(entry))
+		return -EIO;
+	/* without the right to see it, the kernel shows frame 0 */
+	if (!(entry & PAGEMAP_PRESENT) || !(entry & PAGEMAP_FRAME))
+		return -EPERM;
+	*ret = (entry & PAGEMAP_FRAME) * PAGE_SIZE;
+	return 0;
+}
+
+static int grow(struct dma_pool *pool)
+{
+	u64 first = 0, last = 0;
+
+	if (pool->count == HUGE_MAX)
+		return log_err(-ENOSPC, "%u huge pages are used already", HUGE_MAX);
+	u8 *at = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_LOCKED | MAP_POPULATE,
+		      -1, 0);
+
+	if (at == MAP_FAILED)
+		return log_err(-errno, "no huge page for DMA: /proc/sys/vm/nr_overcommit_hugepages, or too little memory for VTL2");
+	memset(at, 0, HUGE_SIZE);
+	int r = physical_address(at, &first);
+
+	if (!r)
+		r = physical_address(at + HUGE_SIZE - PAGE_SIZE, &last);
+	if (!r && last != first + HUGE_SIZE - PAGE_SIZE)
+		r = -EFAULT;
+	if (r) {
+		munmap(at, HUGE_SIZE);
+		return log_err(r, "physical address of a huge page");
+	}
+	pool->pages[pool->count].at = at;
+	pool->pages[pool->count].used = 0;
+	pool->pages[pool->count++].address = first;
+	return 0;
+}
+
+void *dma_pool_alloc(struct dma_pool *pool, u32 len, u64 *ret_address)
+{
+	u32 rounded = ALIGN_UP(len, PAGE_SIZE);
+
+	if (!len || len > HUGE_SIZE)
+		return NULL;
+	if ((!pool->count || pool->pages[pool->count - 1].used + rounded > HUGE_SIZE) && grow(pool)) {
+		pool->failures++;
+		return NULL;
+	}
+	u8 *at = pool->pages[pool->count - 1].at + pool->pages[pool->count - 1].used;
+
+	*ret_address = pool->pages[pool->count - 1].address + pool->pages[pool->count - 1].used;
+	pool->pages[pool->count - 1].used += rounded;
+	pool->allocations++;
+	return at;
+}
+
+void dma_pool_inspect(void *object, struct inspect *in)
+{
+	struct dma_pool *pool = object;
+
+	inspect_u64(in, "huge_pages", pool->count);
+	inspect_u64(in, "used_in_last", pool->count ? pool->pages[pool->count - 1].used : 0);
+	inspect_count(in, "allocations", pool->allocations);
+	inspect_count(in, "failures", pool->failures);
+}

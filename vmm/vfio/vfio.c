@@ -1,0 +1,309 @@
+#include "vmm/vfio/vfio.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/log/log.h"
+#include "spec/pci.h"
+#include "spec/vpci.h"
+
+LOG_DOMAIN("vfio");
+
+#define BUS "/sys/bus/vmbus/devices"
+#define MAPPINGS_MAX 6u
+
+struct vector {
+	struct vfio_device *device;
+	int fd;
+	struct op op;
+	struct iovec iov;
+	u64 count, interrupts;
+	struct task *task;
+};
+
+struct vfio_device {
+	char address[16];
+	int container, group, fd;
+	struct vfio_region_info config;
+	struct {
+		void *at;
+		u64 len;
+	} mappings[MAPPINGS_MAX];
+	u32 mapping_count, vector_count, vectors_offered;
+	struct vector vectors[VFIO_VECTORS_MAX];
+};
+
+/* ---- sysfs */
+
+/* an entry of a folder that looks like this; false: none */
+static bool find_entry(const char *folder, const char *format, char *out, size_t size)
+{
+	DIR *dir = opendir(folder);
+	u32 a, b, c, d;
+	bool found = false;
+
+	for (struct dirent *e; dir && !found && (e = readdir(dir));)
+		if (sscanf(e->d_name, format, &a, &b, &c, &d) >= 2) {
+			snprintf(out, size, "%.255s", e->d_name);
+			found = true;
+		}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* path of the function behind an instance: <bus>/<instance>/pciDDDD:00/DDDD:00:00.0 */
+static int find_function(const struct guid *instance, char *path, size_t size, char address[16])
+{
+	char folder[256], name[256], text[GUID_STRLEN + 1];
+
+	guid_format(instance, text);
+	snprintf(folder, sizeof(folder), BUS "/%s", text);
+	if (!find_entry(folder, "pci%x:%x", name, sizeof(name)) || strlen(name) > 16)
+		return -ENOENT;
+	snprintf(folder, sizeof(folder), BUS "/%s/%.16s", text, name);
+	if (!find_entry(folder, "%x:%x:%x.%x", name, sizeof(name)) || strlen(name) > 15)
+		return -ENOENT;
+	snprintf(address, 16, "%.15s", name);
+	snprintf(path, size, "%s/%.15s", folder, name);
+	return 0;
+}
+
+/* the last part of a symbolic link's target */
+static int link_name(const char *path, char *out, size_t size)
+{
+	char target[256];
+	ssize_t len = readlink(path, target, sizeof(target) - 1);
+
+	if (len <= 0)
+		return -ENOENT;
+	target[len] = 0;
+	const char *slash = strrchr(target, '/');
+
+	snprintf(out, size, "%s", slash ? slash + 1 : target);
+	return 0;
+}
+
+static bool is_bound(const char *function)
+{
+	char path[300], driver[64];
+
+	snprintf(path, sizeof(path), "%s/driver", function);
+	return !link_name(path, driver, sizeof(driver)) && !strcmp(driver, "vfio-pci");
+}
+
+u32 vfio_find(struct guid *list, u32 max)
+{
+	DIR *dir = opendir(BUS);
+	char path[256], address[16];
+	u32 count = 0;
+
+	for (struct dirent *e; dir && count < max && (e = readdir(dir));)
+		if (guid_parse(e->d_name, &list[count]) && !find_function(&list[count], path, sizeof(path), address) && is_bound(path))
+			count++;
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+/* ---- open */
+
+static int open_group(struct vfio_device *d, const char *function)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	char path[300], number[32];
+
+	snprintf(path, sizeof(path), "%s/iommu_group", function);
+	if (link_name(path, number, sizeof(number)))
+		return log_err(-ENOENT, "%s has no IOMMU group: is vfio.enable_unsafe_noiommu_mode=1 on the command line?", d->address);
+	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%s", number);
+	d->group = open(path, O_RDWR | O_CLOEXEC);
+	if (d->group < 0)
+		return log_err(-errno, "%s of %s", path, d->address);
+	d->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (d->container < 0)
+		return log_err(-errno, "/dev/vfio/vfio");
+	if (ioctl(d->group, VFIO_GROUP_GET_STATUS, &status) || !(status.flags & VFIO_GROUP_FLAGS_VIABLE))
+		return log_err(-EBUSY, "group %s of %s is not viable", number, d->address);
+	if (ioctl(d->group, VFIO_GROUP_SET_CONTAINER, &d->container))
+		return log_err(-errno, "container of %s", d->address);
+	if (ioctl(d->container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU))
+		return log_err(-errno, "%s without an IOMMU", d->address);
+	d->fd = ioctl(d->group, VFIO_GROUP_GET_DEVICE_FD, d->address);
+	return d->fd < 0 ? log_err(-errno, "device %s", d->address) : 0;
+}
+
+static int open_device(struct vfio_device *d)
+{
+	struct vfio_irq_info irq = { .argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX };
+	u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+
+	d->config = (struct vfio_region_info){ .argsz = sizeof(d->config), .index = VFIO_PCI_CONFIG_REGION_INDEX };
+	if (ioctl(d->fd, VFIO_DEVICE_GET_REGION_INFO, &d->config))
+		return log_err(-errno, "%s: configuration space", d->address);
+	if (ioctl(d->fd, VFIO_DEVICE_GET_IRQ_INFO, &irq))
+		return log_err(-errno, "%s: interrupts", d->address);
+	d->vectors_offered = MIN(irq.count, VFIO_VECTORS_MAX);
+	if (pwrite(d->fd, &command, sizeof(command), (off_t)d->config.offset + PCI_COMMAND) != sizeof(command))
+		return log_err(-EIO, "%s: bus mastering", d->address);
+	return 0;
+}
+
+int vfio_open(const struct guid *instance, struct vfio_device **ret)
+{
+	char function[256], address[16];
+	int r = find_function(instance, function, sizeof(function), address);
+
+	if (r)
+		return r;
+	struct vfio_device *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return log_err(-ENOMEM, "%s", address);
+	d->container = d->group = d->fd = -1;
+	memcpy(d->address, address, sizeof(d->address));
+	r = open_group(d, function);
+	if (!r)
+		r = open_device(d);
+	if (r) {
+		vfio_close(d);
+		return r;
+	}
+	*ret = d;
+	return 0;
+}
+
+void vfio_close(struct vfio_device *d)
+{
+	if (!d)
+		return;
+	for (u32 i = 0; i < d->mapping_count; i++)
+		munmap(d->mappings[i].at, d->mappings[i].len);
+	const int fds[] = { d->fd, d->group, d->container }; /* the device first: it stops its DMA */
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	for (u32 i = 0; i < d->vector_count; i++)
+		close(d->vectors[i].fd);
+	free(d);
+}
+
+int vfio_map_bar(struct vfio_device *d, u32 bar, void **ret_at, u64 *ret_len)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX + bar };
+
+	if (d->mapping_count == MAPPINGS_MAX)
+		return -ENOSPC;
+	if (ioctl(d->fd, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return log_err(-errno, "%s: BAR %u", d->address, bar);
+	if (!info.size || !(info.flags & VFIO_REGION_INFO_FLAG_MMAP))
+		return log_err(-ENODEV, "%s: BAR %u is not memory that can be mapped", d->address, bar);
+	void *at = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, (off_t)info.offset);
+
+	if (at == MAP_FAILED)
+		return log_err(-errno, "%s: BAR %u of %llu bytes", d->address, bar, info.size);
+	d->mappings[d->mapping_count].at = at;
+	d->mappings[d->mapping_count++].len = info.size;
+	*ret_at = at;
+	*ret_len = info.size;
+	return 0;
+}
+
+/* ---- interrupts */
+
+int vfio_enable_interrupts(struct vfio_device *d, u32 count)
+{
+	struct {
+		struct vfio_irq_set set;
+		s32 fds[VFIO_VECTORS_MAX];
+	} m = { .set = { .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, .index = VFIO_PCI_MSIX_IRQ_INDEX } };
+
+	if (d->vector_count || !count || count > d->vectors_offered)
+		return log_err(-EINVAL, "%s: %u vectors of %u", d->address, count, d->vectors_offered);
+	for (; d->vector_count < count; d->vector_count++) {
+		/* blocking: an executor's read of it completes with the interrupt */
+		int fd = eventfd(0, EFD_CLOEXEC);
+
+		if (fd < 0)
+			return log_err(-errno, "%s: eventfd", d->address);
+		d->vectors[d->vector_count].fd = m.fds[d->vector_count] = fd;
+		d->vectors[d->vector_count].device = d;
+	}
+	m.set.count = count;
+	m.set.argsz = (u32)(sizeof(m.set) + count * sizeof(m.fds[0]));
+	return ioctl(d->fd, VFIO_DEVICE_SET_IRQS, &m) ? log_err(-errno, "%s: %u MSI-X vectors", d->address, count) : 0;
+}
+
+u32 vfio_vector_count(const struct vfio_device *d)
+{
+	return d->vectors_offered;
+}
+
+static void wait_for_interrupt(struct vector *v)
+{
+	v->iov = (struct iovec){ &v->count, sizeof(v->count) };
+	op_readv(v->task->home, &v->op, v->fd, &v->iov, 1, ~0ull);
+}
+
+static void interrupted(struct op *op, int result)
+{
+	struct vector *v = container_of(op, struct vector, op);
+
+	if (result != sizeof(v->count)) {
+		log_at(LOG_DEBUG, "%s: a vector is not listened to any more: %d", v->device->address, result);
+		return;
+	}
+	v->interrupts += v->count;
+	task_wake(v->task);
+	wait_for_interrupt(v);
+}
+
+static void listen_there(struct op *op, int ignored)
+{
+	struct vector *v = container_of(op, struct vector, op);
+
+	v->op.done = interrupted;
+	wait_for_interrupt(v);
+}
+
+int vfio_listen(struct vfio_device *d, u32 vector, struct task *task)
+{
+	if (vector >= d->vector_count || d->vectors[vector].task)
+		return log_err(-EINVAL, "%s: vector %u", d->address, vector);
+	struct vector *v = &d->vectors[vector];
+
+	v->task = task;
+	exec_post(task->home, &v->op, listen_there, 0);
+	return 0;
+}
+
+const char *vfio_address(const struct vfio_device *d)
+{
+	return d->address;
+}
+
+void vfio_inspect(void *object, struct inspect *in)
+{
+	struct vfio_device *d = object;
+
+	inspect_str(in, "address", d->address);
+	inspect_u64(in, "vectors_offered", d->vectors_offered);
+	for (u32 i = 0; i < d->vector_count; i++) {
+		char name[24];
+
+		snprintf(name, sizeof(name), "interrupts_%u", i);
+		if (d->vectors[i].task)
+			inspect_count(in, name, d->vectors[i].interrupts);
+	}
+}

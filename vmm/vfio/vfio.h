@@ -1,0 +1,44 @@
+/*
+ * A PCI function that the host assigned to VTL2, through VFIO without an IOMMU: the device sees physical addresses, and
+ * VTL2's are the guest's. Linux Documentation/driver-api/vfio.rst, include/uapi/linux/vfio.h.
+ */
+#pragma once
+
+#include "lib/core/guid.h"
+#include "lib/inspect/inspect.h"
+#include "lib/task/exec.h"
+
+#define VFIO_VECTORS_MAX 128u
+
+struct vfio_device;
+
+/* the functions now bound to vfio-pci, by the vPCI channel's instance; returns how many were written to list */
+u32 vfio_find(struct guid *list, u32 max);
+
+/*
+ * Opens the function of a vPCI instance: group, container, device (which the kernel resets), bus mastering on. -ENOENT: no
+ * such instance, or nothing bound; the rest is said.
+ */
+int vfio_open(const struct guid *instance, struct vfio_device **ret) __must_check;
+/* no executor may still wait for its interrupts; NULL is fine */
+void vfio_close(struct vfio_device *d);
+
+/* maps a BAR for as long as the device is open; said */
+int vfio_map_bar(struct vfio_device *d, u32 bar, void **ret_at, u64 *ret_len) __must_check;
+
+/* MSI-X vectors 0 to count - 1, each with an eventfd; said. Once. */
+int vfio_enable_interrupts(struct vfio_device *d, u32 count) __must_check;
+u32 vfio_vector_count(const struct vfio_device *d);
+/* wake the task on its executor at each interrupt of the vector; on the task's executor or before it runs */
+int vfio_listen(struct vfio_device *d, u32 vector, struct task *task) __must_check;
+const char *vfio_address(const struct vfio_device *d);
+void vfio_inspect(void *d, struct inspect *in);
+
+/* ---- memory for DMA that does not move: huge pages, handed out piece by piece, given back all at once */
+struct dma_pool;
+
+struct dma_pool *dma_pool_create(void) __must_check; /* no memory is taken yet */
+void dma_pool_destroy(struct dma_pool *pool);
+/* whole pages, zeroed, contiguous, at most 2 MiB; NULL: none, said */
+void *dma_pool_alloc(struct dma_pool *pool, u32 len, u64 *ret_address);
+void dma_pool_inspect(void *pool, struct inspect *in);
