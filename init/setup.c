@@ -80,6 +80,8 @@ void setup_kernel(void)
 	/* a killed worker is worse than a restart that the host sees (facts B4) */
 	set("/proc/sys/vm/panic_on_oom", "1");
 	set("/proc/sys/vm/min_free_kbytes", "1024");
+	/* memory for DMA: taken when a device is opened, and only then */
+	set("/proc/sys/vm/nr_overcommit_hugepages", "64");
 }
 
 /* vendor, device and their sub-systems: any; class and its mask: NVM Express */

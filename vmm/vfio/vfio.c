@@ -65,7 +65,7 @@ static bool find_entry(const char *folder, const char *format, char *out, size_t
 /* path of the function behind an instance: <bus>/<instance>/pciDDDD:00/DDDD:00:00.0 */
 static int find_function(const struct guid *instance, char *path, size_t size, char address[16])
 {
-	char folder[256], name[256], text[GUID_STRLEN + 1];
+	char folder[128], name[256], text[GUID_STRLEN + 1];
 
 	guid_format(instance, text);
 	snprintf(folder, sizeof(folder), BUS "/%s", text);
@@ -90,7 +90,10 @@ static int link_name(const char *path, char *out, size_t size)
 	target[len] = 0;
 	const char *slash = strrchr(target, '/');
 
-	snprintf(out, size, "%s", slash ? slash + 1 : target);
+	slash = slash ? slash + 1 : target;
+	if (strlen(slash) >= size)
+		return -ENAMETOOLONG;
+	memcpy(out, slash, strlen(slash) + 1);
 	return 0;
 }
 

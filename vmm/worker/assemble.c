@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "lib/log/log.h"
+#include "vmm/worker/nvme.h"
 #include "vmm/worker/worker.h"
 
 LOG_DOMAIN("assemble");
@@ -145,6 +146,7 @@ static void vm_inspect(void *object, struct inspect *in)
 	inspect_child(in, "chipset", bus_inspect, &w->bus);
 	inspect_child(in, "memory", memory_inspect, w);
 	inspect_child(in, "serial", all_serial_inspect, w);
+	inspect_child(in, "nvme", nvme_devices_inspect, w->nvme);
 	inspect_child(in, "executors", executors_inspect, w);
 }
 

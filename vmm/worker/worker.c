@@ -9,6 +9,7 @@
 
 #include "lib/log/log.h"
 #include "vmm/mem/protect.h"
+#include "vmm/worker/nvme.h"
 
 LOG_DOMAIN("worker");
 
@@ -47,11 +48,19 @@ static void machine_event(struct machine *m, enum vp_event event, unsigned vp, c
 	worker_notify(w, types[event], vp, text);
 }
 
+static void devices_ended(struct op *op, int result)
+{
+	struct worker *w = container_of(op, struct worker, devices_ended);
+
+	exec_stop(w->main);
+}
+
 static void end_main(struct op *op, int result)
 {
 	struct worker *w = container_of(op, struct worker, ended);
 
-	exec_stop(w->main);
+	w->devices_ended.done = devices_ended;
+	nvme_devices_shutdown(w->nvme, w->main, &w->devices_ended);
 }
 
 static void link_ended(struct link_client *link)
@@ -112,6 +121,17 @@ static int create_vps(struct worker *w)
 	return 0;
 }
 
+/* the controllers' queues live on the VPs' executors */
+static int open_nvme(struct worker *w)
+{
+	struct exec *execs[NVME_QUEUES_MAX];
+	unsigned count = MIN(w->layout.vp_count, (unsigned)NVME_QUEUES_MAX);
+
+	for (unsigned i = 0; i < count; i++)
+		execs[i] = w->vps[i].vp.exec;
+	return nvme_devices_open(w->main, execs, count, &w->nvme);
+}
+
 static int start_vps(struct worker *w)
 {
 	/* AP threads first: their VPs wait for VTL0's INIT-SIPI in the hypervisor */
@@ -151,6 +171,8 @@ static int prepare(struct worker *w)
 		r = loader_load(w->machine.guest, &w->layout, &w->entry);
 	if (!r)
 		r = create_vps(w);
+	if (!r)
+		r = open_nvme(w);
 	return r;
 }
 

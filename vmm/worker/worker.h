@@ -43,6 +43,8 @@ struct worker_vp {
 	pthread_t thread;
 };
 
+struct nvme_devices;
+
 struct worker {
 	struct partition_layout layout;
 	struct machine machine;
@@ -59,9 +61,10 @@ struct worker {
 	struct power power;
 	struct exec *main;              /* control requests, device timers, serial */
 	struct worker_vp *vps;          /* layout.vp_count */
+	struct nvme_devices *nvme;      /* what the host assigned to VTL2 */
 	struct link_client link;
 	struct loader_entry entry;
-	struct op ended;
+	struct op ended, devices_ended;
 	u64 protected_pages, notifications;
 	atomic_uint opened;
 	atomic_bool stopping;

@@ -1,0 +1,255 @@
+/* VFIO as the NVMe driver's transport, and the list of controllers. */
+#include "vmm/worker/nvme.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/log/log.h"
+#include "vmm/vfio/vfio.h"
+
+LOG_DOMAIN("nvme");
+
+#define DEVICES_MAX 16u
+
+struct nvme_device {
+	struct nvme_transport transport;
+	struct nvme_devices *owner;
+	struct guid instance;
+	char name[16];
+	struct vfio_device *vfio;
+	struct dma_pool *dma;
+	u8 *registers;
+	u64 registers_len;
+	struct nvme *controller;
+	struct op shut_down;
+	/* the first block is read once through each queue, so that one without interrupts or memory is noticed at once */
+	void *probe_page;
+	u64 probe_address;
+	struct probe {
+		struct nvme_device *device;
+		struct nvme_request request;
+		struct nvme_segment segment;
+		struct op post;
+		int result;
+	} probes[NVME_QUEUES_MAX];
+	atomic_uint probes_good, probes_bad;
+};
+
+struct nvme_devices {
+	struct exec *home;
+	struct exec *const *execs;
+	struct exec *exec_list[NVME_QUEUES_MAX];
+	u32 exec_count, count, ending;
+	struct op *done;
+	struct nvme_device *list[DEVICES_MAX];
+};
+
+/* ---- transport */
+
+static u32 read_register(struct nvme_transport *t, u32 offset)
+{
+	struct nvme_device *d = container_of(t, struct nvme_device, transport);
+
+	return offset + 4 <= d->registers_len ? *(volatile u32 *)(d->registers + offset) : ~0u;
+}
+
+static void write_register(struct nvme_transport *t, u32 offset, u32 value)
+{
+	struct nvme_device *d = container_of(t, struct nvme_device, transport);
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (offset + 4 <= d->registers_len)
+		*(volatile u32 *)(d->registers + offset) = value;
+}
+
+static void *dma_alloc(struct nvme_transport *t, u32 len, u64 *ret_address)
+{
+	return dma_pool_alloc(container_of(t, struct nvme_device, transport)->dma, len, ret_address);
+}
+
+static int listen(struct nvme_transport *t, u32 vector, struct task *task)
+{
+	return vfio_listen(container_of(t, struct nvme_device, transport)->vfio, vector, task);
+}
+
+static const struct nvme_transport_ops transport_ops = {
+	.read = read_register, .write = write_register, .dma_alloc = dma_alloc, .listen = listen,
+};
+
+/* ---- probe */
+
+static void probed(struct nvme_request *r, int result)
+{
+	struct probe *p = container_of(r, struct probe, request);
+	struct nvme_device *d = p->device;
+
+	p->result = result;
+	atomic_fetch_add(result ? &d->probes_bad : &d->probes_good, 1);
+	if (result)
+		log_at(LOG_NOTICE, "%s: queue %u does not read block 0: error %d, status %#x", d->name, (u32)(p - d->probes) + 1,
+		       result, r->status);
+	if (atomic_load(&d->probes_good) + atomic_load(&d->probes_bad) == d->owner->exec_count)
+		log_at(LOG_INFO, "%s: %u queues read, %u do not", d->name, atomic_load(&d->probes_good),
+		       atomic_load(&d->probes_bad));
+}
+
+static void probe_there(struct op *op, int index)
+{
+	struct probe *p = container_of(op, struct probe, post);
+
+	nvme_submit(nvme_queue_of(p->device->controller, (u32)index), &p->request);
+}
+
+static void probe(struct nvme_device *d)
+{
+	const struct nvme_namespace *s = nvme_namespace_at(d->controller, 0);
+
+	for (u32 i = 0; s && s->blocks && i < d->owner->exec_count && nvme_queue_of(d->controller, i); i++) {
+		struct probe *p = &d->probes[i];
+
+		*p = (struct probe){ .device = d, .segment = { d->probe_address, s->block_size } };
+		p->request = (struct nvme_request){ .operation = NVME_READ, .nsid = s->nsid, .blocks = 1, .segments = &p->segment,
+						    .segment_count = 1, .done = probed };
+		exec_post(d->owner->execs[i], &p->post, probe_there, (int)i);
+	}
+}
+
+static void started(struct nvme *n, int result)
+{
+	struct nvme_device *d = nvme_context(n);
+
+	if (!result && !d->probes[0].device)
+		probe(d);
+	else if (result)
+		log_err(result, "%s is not usable", d->name);
+}
+
+/* ---- opening */
+
+static void device_close(struct nvme_device *d)
+{
+	nvme_destroy(d->controller);
+	vfio_close(d->vfio);
+	dma_pool_destroy(d->dma);
+	free(d);
+}
+
+static int device_open(struct nvme_device *d)
+{
+	void *registers = NULL;
+	int r = vfio_open(&d->instance, &d->vfio);
+
+	if (r)
+		return r;
+	snprintf(d->name, sizeof(d->name), "%s", vfio_address(d->vfio));
+	d->dma = dma_pool_create();
+	if (!d->dma)
+		return log_err(-ENOMEM, "%s", d->name);
+	r = vfio_map_bar(d->vfio, 0, &registers, &d->registers_len);
+	d->registers = registers;
+	d->transport.ops = &transport_ops;
+	d->transport.vector_count = MIN(vfio_vector_count(d->vfio), d->owner->exec_count + 1);
+	if (!r)
+		r = vfio_enable_interrupts(d->vfio, d->transport.vector_count);
+	if (!r) {
+		d->probe_page = dma_pool_alloc(d->dma, PAGE_SIZE, &d->probe_address);
+		r = d->probe_page ? 0 : -ENOMEM;
+	}
+	if (r)
+		return r;
+	struct nvme_config config = { .name = d->name, .home = d->owner->home, .execs = d->owner->execs,
+				      .exec_count = d->owner->exec_count, .started = started, .ctx = d };
+
+	return nvme_create(&d->transport, &config, &d->controller);
+}
+
+static void start_there(struct op *op, int ignored)
+{
+	nvme_start(container_of(op, struct nvme_device, shut_down)->controller);
+}
+
+int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_count, struct nvme_devices **ret)
+{
+	struct nvme_devices *all = calloc(1, sizeof(*all));
+	struct guid found[DEVICES_MAX];
+	u32 count = vfio_find(found, DEVICES_MAX);
+
+	if (!all)
+		return log_err(-ENOMEM, "NVMe controllers");
+	all->home = home;
+	all->exec_count = MIN(exec_count, NVME_QUEUES_MAX);
+	for (u32 i = 0; i < all->exec_count; i++)
+		all->exec_list[i] = execs[i];
+	all->execs = all->exec_list;
+	*ret = all;
+	for (u32 i = 0; i < count; i++) {
+		struct nvme_device *d = calloc(1, sizeof(*d));
+
+		if (!d)
+			return log_err(-ENOMEM, "NVMe controllers");
+		d->owner = all;
+		d->instance = found[i];
+		if (device_open(d)) {
+			device_close(d); /* said there; the guest may do without */
+			continue;
+		}
+		all->list[all->count++] = d;
+		exec_post(home, &d->shut_down, start_there, 0);
+	}
+	return 0;
+}
+
+static void one_ended(struct op *op, int result)
+{
+	struct nvme_device *d = container_of(op, struct nvme_device, shut_down);
+
+	if (result)
+		log_err(result, "%s: shutdown", d->name);
+	if (!--d->owner->ending)
+		d->owner->done->done(d->owner->done, 0);
+}
+
+void nvme_devices_shutdown(struct nvme_devices *all, struct exec *home, struct op *done)
+{
+	if (!all || !all->count) {
+		exec_post(home, done, done->done, 0);
+		return;
+	}
+	all->done = done;
+	all->ending = all->count;
+	for (u32 i = 0; i < all->count; i++) {
+		all->list[i]->shut_down.done = one_ended;
+		nvme_shutdown(all->list[i]->controller, &all->list[i]->shut_down);
+	}
+}
+
+struct nvme *nvme_devices_find(struct nvme_devices *all, const struct guid *instance)
+{
+	for (u32 i = 0; all && i < all->count; i++)
+		if (guid_equal(&all->list[i]->instance, instance))
+			return all->list[i]->controller;
+	return NULL;
+}
+
+static void device_inspect(void *object, struct inspect *in)
+{
+	struct nvme_device *d = object;
+	char instance[GUID_STRLEN + 1];
+
+	guid_format(&d->instance, instance);
+	inspect_str(in, "instance", instance);
+	inspect_u64(in, "probes_good", atomic_load(&d->probes_good));
+	inspect_u64(in, "probes_bad", atomic_load(&d->probes_bad));
+	inspect_child(in, "controller", nvme_inspect, d->controller);
+	inspect_child(in, "pci", vfio_inspect, d->vfio);
+	inspect_child(in, "dma", dma_pool_inspect, d->dma);
+}
+
+void nvme_devices_inspect(void *object, struct inspect *in)
+{
+	struct nvme_devices *all = object;
+
+	for (u32 i = 0; all && i < all->count; i++)
+		inspect_child(in, all->list[i]->name, device_inspect, all->list[i]);
+}

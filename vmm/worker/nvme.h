@@ -1,0 +1,18 @@
+/* The NVMe controllers that the host assigned to VTL2, each driven through VFIO. */
+#pragma once
+
+#include "lib/core/guid.h"
+#include "vmm/nvme/nvme.h"
+
+struct nvme_devices;
+
+/*
+ * Opens every controller bound to vfio-pci now and starts its bring-up on home; queue i of each runs on execs[i], none of
+ * which may be busy yet. A controller that cannot be opened is said and left out. -ENOMEM else 0.
+ */
+int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_count, struct nvme_devices **ret) __must_check;
+/* home: shuts all controllers down as far as they answer, then done->done() on home. d may be NULL. */
+void nvme_devices_shutdown(struct nvme_devices *d, struct exec *home, struct op *done);
+/* NULL: no controller of that vPCI instance. Its state says whether it may be used. */
+struct nvme *nvme_devices_find(struct nvme_devices *d, const struct guid *instance);
+void nvme_devices_inspect(void *devices, struct inspect *in);
