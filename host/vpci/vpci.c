@@ -101,6 +101,7 @@ u16 vpci_retarget(struct vpci *bus, const void *input, u32 len)
 		status = HV_STATUS_SUCCESS;
 	}
 	pthread_mutex_unlock(&bus->lock);
+	log_at(LOG_DEBUG, "%s: interrupt %u goes to VP %u, vector %#x: status %#x", bus->channel.name, i, vp, in.vector, status);
 	return status;
 }
 

@@ -229,6 +229,11 @@ static void run(struct vp *vp, enum vtl vtl)
 	vp->counters.kvm_runs[vtl]++;
 	int r = ioctl(v->fd, KVM_RUN, 0), error = errno;
 
+	/*
+	 * KVM adds to this and never takes away, and queues the lowest bit again whenever SREGS are written back: an interrupt
+	 * that once waited would come for ever. What waits now KVM remembers by itself.
+	 */
+	memset(SREGS(v).interrupt_bitmap, 0, sizeof(SREGS(v).interrupt_bitmap));
 	if (v->run->cr8 != per->apic.tpr >> 4)
 		per->apic.tpr = (u32)v->run->cr8 << 4;
 	remember(vp, vtl, r < 0 ? -error : (int)v->run->exit_reason, entry_rip);
