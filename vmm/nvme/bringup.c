@@ -87,7 +87,7 @@ static void step_done(struct nvme_io *io, int result, u32 dw0)
 
 	n->step_busy = false;
 	n->last_status = io->status;
-	if (n->state == NVME_DISABLING || n->state >= NVME_SHUTDOWN_QUEUES || n->state == NVME_STOPPING)
+	if (n->state == NVME_DISABLING || n->state >= NVME_SHUTDOWN_QUEUES || n->state == NVME_STOPPING || n->state == NVME_ENABLING)
 		return; /* a life that is over */
 	if (result && n->state == NVME_READY) {
 		n->rescan_busy = false;
@@ -322,7 +322,7 @@ static void shut_down(struct nvme *n, int result)
 
 static bool reached(struct nvme *n, u32 csts)
 {
-	switch (n->state) {
+	switch (nvme_state(n)) {
 	case NVME_DISABLING: return !(csts & NVME_CSTS_RDY);
 	case NVME_ENABLING: return csts & NVME_CSTS_RDY;
 	case NVME_SHUTDOWN: return FIELD_GET(NVME_CSTS_SHST, csts) == NVME_CSTS_SHST_COMPLETE;
@@ -332,7 +332,7 @@ static bool reached(struct nvme *n, u32 csts)
 
 static void proceed(struct nvme *n)
 {
-	switch (n->state) {
+	switch (nvme_state(n)) {
 	case NVME_DISABLING: enable(n); return;
 	case NVME_ENABLING:
 		n->admin.up = true;

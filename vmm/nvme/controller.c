@@ -13,6 +13,8 @@ LOG_DOMAIN("nvme");
 #define IO_TIMEOUT_MS 10000u
 #define SHUTDOWN_TIMEOUT_NS 10000000000ull
 
+static void begin_removal(struct nvme *n);
+
 /* ---- orders to queues */
 
 static void answer(struct op *op, int ignored)
@@ -25,7 +27,9 @@ static void answer(struct op *op, int ignored)
 	n->answered = NULL;
 	if (answered)
 		answered(n);
-	if (n->reset_wanted && n->state == NVME_READY && !n->pending_queues)
+	if (n->remove_done && !n->pending_queues)
+		begin_removal(n);
+	else if (n->reset_wanted && n->state == NVME_READY && !n->pending_queues)
 		controller_reset(n, "as asked for meanwhile");
 }
 
@@ -308,6 +312,36 @@ void nvme_shutdown(struct nvme *n, struct op *done)
 	n->state = NVME_SHUTDOWN_QUEUES;
 	n->shutdown_done = done;
 	queues_order(n, order_stop, 0, queues_stopped);
+}
+
+static void removed(struct nvme *n)
+{
+	struct op *done = n->remove_done;
+
+	n->remove_done = NULL;
+	done->done(done, 0);
+}
+
+static void begin_removal(struct nvme *n)
+{
+	if (n->state == NVME_GONE) { /* as far as that the queues have ended already */
+		removed(n);
+		return;
+	}
+	n->state = NVME_GONE;
+	timer_disarm(n->config.home, &n->timer);
+	queue_fail_all(&n->admin, -ENODEV);
+	if (n->shutdown_done)
+		n->shutdown_done->done(n->shutdown_done, -ENODEV);
+	n->shutdown_done = NULL;
+	queues_order(n, order_fail, -ENODEV, removed);
+}
+
+void nvme_remove(struct nvme *n, struct op *done)
+{
+	n->remove_done = done;
+	if (!n->pending_queues)
+		begin_removal(n);
 }
 
 void *nvme_context(struct nvme *n)

@@ -71,7 +71,7 @@ struct nvme {
 	struct nvme_io step, abort, event;
 	bool abort_busy, rescan_busy, reset_wanted, step_busy;
 	u32 resets_in_a_row;
-	struct op *shutdown_done;
+	struct op *shutdown_done, *remove_done;
 	char serial[21], model[41], firmware[9];
 	u64 resets, aborts, events, rescans;
 	u16 last_status;

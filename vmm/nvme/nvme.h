@@ -115,6 +115,8 @@ void nvme_destroy(struct nvme *n);
 void nvme_start(struct nvme *n);
 /* home: waits for what is under way, flushes by the device's own shutdown; done() on home: 0 or -ETIMEDOUT */
 void nvme_shutdown(struct nvme *n, struct op *done);
+/* home: the device is being taken away. Nothing touches it once done() ran; everything ended and ends with -ENODEV. */
+void nvme_remove(struct nvme *n, struct op *done);
 void *nvme_context(struct nvme *n);
 enum nvme_state nvme_state(const struct nvme *n);
 

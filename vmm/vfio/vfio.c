@@ -40,7 +40,7 @@ struct vfio_device {
 		u64 len;
 	} mappings[MAPPINGS_MAX];
 	u32 mapping_count, vector_count, vectors_offered;
-	struct vector vectors[VFIO_VECTORS_MAX];
+	struct vector vectors[VFIO_VECTORS_MAX], request;
 };
 
 /* ---- sysfs */
@@ -186,17 +186,27 @@ int vfio_open(const struct guid *instance, struct vfio_device **ret)
 	return 0;
 }
 
+void vfio_release(struct vfio_device *d)
+{
+	int *const fds[] = { &d->fd, &d->group, &d->container }; /* the device first: it stops its DMA */
+
+	for (u32 i = 0; i < d->mapping_count; i++)
+		munmap(d->mappings[i].at, d->mappings[i].len);
+	d->mapping_count = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
 void vfio_close(struct vfio_device *d)
 {
 	if (!d)
 		return;
-	for (u32 i = 0; i < d->mapping_count; i++)
-		munmap(d->mappings[i].at, d->mappings[i].len);
-	const int fds[] = { d->fd, d->group, d->container }; /* the device first: it stops its DMA */
-
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+	vfio_release(d);
+	if (d->request.fd)
+		close(d->request.fd);
 	for (u32 i = 0; i < d->vector_count; i++)
 		close(d->vectors[i].fd);
 	free(d);
@@ -288,6 +298,25 @@ int vfio_listen(struct vfio_device *d, u32 vector, struct task *task)
 
 	v->task = task;
 	exec_post(task->home, &v->op, listen_there, 0);
+	return 0;
+}
+
+int vfio_on_request(struct vfio_device *d, struct task *task)
+{
+	struct {
+		struct vfio_irq_set set;
+		s32 fd;
+	} m = { .set = { .argsz = sizeof(m), .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			 .index = VFIO_PCI_REQ_IRQ_INDEX, .count = 1 } };
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	if (fd < 0)
+		return log_err(-errno, "%s: eventfd", d->address);
+	m.fd = fd;
+	d->request = (struct vector){ .device = d, .fd = fd, .task = task };
+	if (ioctl(d->fd, VFIO_DEVICE_SET_IRQS, &m))
+		return log_err(-errno, "%s: request interrupt", d->address);
+	exec_post(task->home, &d->request.op, listen_there, 0);
 	return 0;
 }
 

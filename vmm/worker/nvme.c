@@ -22,7 +22,8 @@ struct nvme_device {
 	u8 *registers;
 	u64 registers_len;
 	struct nvme *controller;
-	struct op shut_down;
+	struct op shut_down, removed;
+	struct task request; /* the kernel wants the device back */
 	/* the first block is read once through each queue, so that one without interrupts or memory is noticed at once */
 	void *probe_page;
 	u64 probe_address;
@@ -135,6 +136,25 @@ static void device_close(struct nvme_device *d)
 	free(d);
 }
 
+static void give_back(struct op *op, int ignored)
+{
+	struct nvme_device *d = container_of(op, struct nvme_device, removed);
+
+	d->registers_len = 0;
+	vfio_release(d->vfio);
+	log_at(LOG_NOTICE, "%s is gone", d->name);
+}
+
+static void requested(struct task *task)
+{
+	struct nvme_device *d = container_of(task, struct nvme_device, request);
+
+	if (d->removed.done)
+		return; /* asked for already: the kernel repeats itself */
+	d->removed.done = give_back;
+	nvme_remove(d->controller, &d->removed);
+}
+
 static int device_open(struct nvme_device *d)
 {
 	void *registers = NULL;
@@ -161,7 +181,9 @@ static int device_open(struct nvme_device *d)
 	struct nvme_config config = { .name = d->name, .home = d->owner->home, .execs = d->owner->execs,
 				      .exec_count = d->owner->exec_count, .started = started, .ctx = d };
 
-	return nvme_create(&d->transport, &config, &d->controller);
+	r = nvme_create(&d->transport, &config, &d->controller);
+	task_init(&d->request, d->owner->home, "vfio request", requested);
+	return r ? r : vfio_on_request(d->vfio, &d->request);
 }
 
 static void start_there(struct op *op, int ignored)
