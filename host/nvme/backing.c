@@ -23,7 +23,8 @@ static int open_file(struct backing *b, const char *path, bool buffered)
 	if (b->fd < 0)
 		return log_err(-errno, "--nvme %s cannot be opened for %s: give an existing file%s", path,
 			       b->readonly ? "reading" : "writing",
-			       errno == EACCES || errno == EROFS ? ", or add ,readonly=on" : " ('truncate -s 1G FILE' makes one)");
+			       errno == EACCES ||
+				errno == EROFS ? ", or add ,readonly=on" : " ('truncate -s 1G FILE' makes one)");
 	if (fstat(b->fd, &st))
 		return log_err(-errno, "--nvme %s", path);
 	if (S_ISBLK(st.st_mode)) {

@@ -390,7 +390,8 @@ void nvme_print(struct nvme *n, FILE *out)
 	fprintf(out, "%s: reads %lu writes %lu bytes_read %lu bytes_written %lu flushes %lu zeroes %lu deallocations %lu "
 		"compares %lu admin %lu resets %lu shutdowns %lu\n", n->function.name, k->reads, k->writes, k->bytes_read,
 		k->bytes_written, k->flushes, k->zeroes, k->deallocations, k->compares, k->admin, k->resets, k->shutdowns);
-	fprintf(out, "%s: errors %lu protocol_errors %lu bad_doorbells %lu register_errors %lu dma_errors %lu faults %lu aborts %lu "
+	fprintf(out, "%s: errors %lu protocol_errors %lu bad_doorbells %lu register_errors %lu dma_errors %lu faults %lu "
+		"aborts %lu "
 		"direct %lu buffered %lu\n", n->function.name, k->errors, k->protocol_errors, k->bad_doorbells,
 		k->register_errors, k->dma_errors, k->faults, k->aborts, n->backing.direct, n->backing.buffered);
 	for (u32 i = 0; i <= n->config.io_queues; i++) {
@@ -398,7 +399,8 @@ void nvme_print(struct nvme *n, FILE *out)
 		const struct cq *c = &n->cqs[s->cq];
 
 		if (s->live)
-			fprintf(out, "%s: queue %u size %u head %u tail %u commands %lu%s completions %lu vector %u\n", n->function.name, i,
+			fprintf(out, "%s: queue %u size %u head %u tail %u commands %lu%s completions %lu vector %u\n",
+				n->function.name, i,
 				s->size, s->head, s->tail, s->commands, s->stalled ? " stalled" : "", c->completions, c->vector);
 	}
 	pthread_mutex_unlock(&n->lock);

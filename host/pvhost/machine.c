@@ -321,7 +321,8 @@ static int read_image(struct machine *m)
 
 static int make_nvme(struct machine *m, u32 i)
 {
-	static const char *const names[NVME_MAX] = { "nvme0", "nvme1", "nvme2", "nvme3", "nvme4", "nvme5", "nvme6", "nvme7", "nvme8",
+	static const char *const names[NVME_MAX] = { "nvme0", "nvme1", "nvme2", "nvme3", "nvme4", "nvme5", "nvme6",
+		"nvme7", "nvme8",
 						     "nvme9", "nvme10", "nvme11", "nvme12", "nvme13", "nvme14", "nvme15" };
 	const struct nvme_config *config = &m->options->nvme[i];
 	struct nvme_memory memory = { io_memory, m };

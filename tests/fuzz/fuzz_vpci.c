@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	static const struct pci_function_ops ops = { device_read, device_write, device_reset };
 	static struct loop *loop;
 	struct vmbus_io io = { map, post, signal_guest, 2, NULL };
-	struct pci_function f = { .name = "fuzz", .ops = &ops, .bar_size = { 0x4000, 0, 0x1000 }, .vector_count = 3, .msix_bar = 2 };
+	struct pci_function f = { .name = "fuzz", .ops = &ops, .bar_size = { 0x4000, 0, 0x1000 }, .vector_count = 3,
+		.msix_bar = 2 };
 	struct vpci_config config = { GUID(1, 2, 8, 0, 0, 0, 0, 0, 0, 0, 0), &f, 1, 2, on_interrupt, NULL };
 	struct bytes b = bytes_of(data, size), part;
 	struct vpci *bus;

@@ -87,7 +87,8 @@ static void step_done(struct nvme_io *io, int result, u32 dw0)
 
 	n->step_busy = false;
 	n->last_status = io->status;
-	if (n->state == NVME_DISABLING || n->state >= NVME_SHUTDOWN_QUEUES || n->state == NVME_STOPPING || n->state == NVME_ENABLING)
+	if (n->state == NVME_DISABLING || n->state >= NVME_SHUTDOWN_QUEUES || n->state == NVME_STOPPING ||
+		n->state == NVME_ENABLING)
 		return; /* a life that is over */
 	if (result && n->state == NVME_READY) {
 		n->rescan_busy = false;
@@ -157,7 +158,8 @@ static void identified(struct nvme *n)
 	enter(n, NVME_COUNTING);
 	u32 wanted = n->config.exec_count - 1;
 
-	step(n, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = NVME_FEATURE_QUEUES, .cdw11 = wanted | wanted << 16 });
+	step(n, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = NVME_FEATURE_QUEUES,
+		.cdw11 = wanted | wanted << 16 });
 }
 
 static void counted(struct nvme *n, u32 dw0)
@@ -234,7 +236,8 @@ static void namespace_known(struct nvme *n)
 	s->deallocates = (d.dlfeat & 7) == NVME_DLFEAT_ZEROES;
 	if (shift < 9 || shift > 12 || format & NVME_LBAF_METADATA || d.nsze > ~0ull >> shift) {
 		/* it stays in the list with no blocks, so that whoever looks sees why it cannot be used */
-		log_at(LOG_NOTICE, "%s: namespace %u cannot be used: blocks of 2^%u bytes, format %#x", n->config.name, s->nsid, shift,
+		log_at(LOG_NOTICE, "%s: namespace %u cannot be used: blocks of 2^%u bytes, format %#x",
+			n->config.name, s->nsid, shift,
 		       format);
 	} else {
 		s->block_size = 1u << shift;
@@ -251,7 +254,8 @@ static void create_next(struct nvme *n)
 	if (i == n->queue_count) {
 		enter(n, NVME_READY);
 		n->resets_in_a_row = 0;
-		log_at(LOG_INFO, "%s: %s, serial %s: %u queues, %u namespaces", n->config.name, n->model, n->serial, n->queue_count,
+		log_at(LOG_INFO, "%s: %s, serial %s: %u queues, %u namespaces", n->config.name, n->model, n->serial,
+			n->queue_count,
 		       nvme_namespace_count(n));
 		event_request(n);
 		queues_order(n, order_resume, 0, NULL);

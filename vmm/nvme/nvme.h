@@ -37,7 +37,8 @@ struct nvme_transport {
 enum nvme_operation { NVME_READ, NVME_WRITE, NVME_FLUSH, NVME_WRITE_ZEROES, NVME_DEALLOCATE };
 
 /*
- * A piece of memory as the device sees it: a guest physical address of VTL0 is one. All but the first begin on a page, all
+ * A piece of memory as the device sees it: a guest physical address of VTL0 is one. There may be no IOMMU: the caller has
+ * checked that it is VTL0's RAM, or else the guest reads VTL2's. All but the first begin on a page, all
  * but the last end on one, all are multiples of 4 bytes: callers bounce what is not.
  */
 struct nvme_segment {

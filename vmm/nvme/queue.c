@@ -149,7 +149,8 @@ static void finish(struct nvme_queue *q, const struct nvme_completion *c)
 	q->sq_head = c->sq_head;
 	if (c->cid >= NVME_QUEUE_DEPTH || !q->slots[c->cid].io) {
 		q->strays++;
-		log_guest("%s: queue %u: a completion for command %u, which is not under way", q->controller->config.name, q->id, c->cid);
+		log_guest("%s: queue %u: a completion for command %u, which is not under way",
+			q->controller->config.name, q->id, c->cid);
 		return;
 	}
 	count_latency(q, c->cid);
@@ -280,7 +281,8 @@ int queue_init(struct nvme_queue *q, struct nvme *n, struct exec *exec, u16 id)
 		return log_err(-ENOMEM, "%s: memory for queue %u", n->config.name, id);
 	queue_clear(q);
 	return id < t->vector_count ? t->ops->listen(t, id, &q->task)
-				    : log_err(-ENOSPC, "%s: %u interrupts, queue %u has none", n->config.name, t->vector_count, id);
+				    : log_err(-ENOSPC, "%s: %u interrupts, queue %u has none", n->config.name,
+					t->vector_count, id);
 }
 
 void queue_clear(struct nvme_queue *q)

@@ -62,11 +62,13 @@ static int grow(struct dma_pool *pool)
 
 	if (pool->count == HUGE_MAX)
 		return log_err(-ENOSPC, "%u huge pages are used already", HUGE_MAX);
-	u8 *at = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_LOCKED | MAP_POPULATE,
+	u8 *at = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_LOCKED | MAP_POPULATE,
 		      -1, 0);
 
 	if (at == MAP_FAILED)
-		return log_err(-errno, "no huge page for DMA: /proc/sys/vm/nr_overcommit_hugepages, or too little memory for VTL2");
+		return log_err(-errno,
+			"no huge page for DMA: /proc/sys/vm/nr_overcommit_hugepages, or too little memory for VTL2");
 	memset(at, 0, HUGE_SIZE);
 	int r = physical_address(at, &first);
 

@@ -112,7 +112,8 @@ u32 vfio_find(struct guid *list, u32 max)
 	u32 count = 0;
 
 	for (struct dirent *e; dir && count < max && (e = readdir(dir));)
-		if (guid_parse(e->d_name, &list[count]) && !find_function(&list[count], path, sizeof(path), address) && is_bound(path))
+		if (guid_parse(e->d_name, &list[count]) && !find_function(&list[count], path, sizeof(path), address) &&
+			is_bound(path))
 			count++;
 	if (dir)
 		closedir(dir);
@@ -128,7 +129,8 @@ static int open_group(struct vfio_device *d, const char *function)
 
 	snprintf(path, sizeof(path), "%s/iommu_group", function);
 	if (link_name(path, number, sizeof(number)))
-		return log_err(-ENOENT, "%s has no IOMMU group: is vfio.enable_unsafe_noiommu_mode=1 on the command line?", d->address);
+		return log_err(-ENOENT,
+			"%s has no IOMMU group: is vfio.enable_unsafe_noiommu_mode=1 on the command line?", d->address);
 	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%s", number);
 	d->group = open(path, O_RDWR | O_CLOEXEC);
 	if (d->group < 0)

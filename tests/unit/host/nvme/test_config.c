@@ -37,7 +37,8 @@ static void bad_ones(void **state)
 	static const char *const texts[] = {
 		"", ",x=1", "ram:", "ram:5", "ram:-4K", "ram:99999999999999999999G", "f,block=1000", "f,queues=0", "f,queues=65",
 		"f,queues=", "f,readonly", "f,readonly=maybe", "f,serial=", "f,serial=123456789012345678901", "f,instance=1",
-		"f,fault=delay", "f,fault=drop:1", "f,fault=status:fff", "f,fault=x", "f,fault=drop/0", "f,fault=drop/", "f,nosuch=1",
+		"f,fault=delay", "f,fault=drop:1", "f,fault=status:fff", "f,fault=x", "f,fault=drop/0",
+			"f,fault=drop/", "f,nosuch=1",
 	};
 	struct nvme_config c = { .block_size = 7 };
 	char why[320];

@@ -313,13 +313,15 @@ static void admin_refusals(void **state)
 	assert_int_equal(run(0, c), NVME_SC_INVALID_VECTOR);
 	c.prp1 = 8;
 	assert_int_equal(run(0, c), NVME_SC_INVALID_PRP_OFFSET);
-	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_DELETE_CQ, .cdw10 = 1 }), NVME_SC_INVALID_QUEUE_DELETION);
+	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_DELETE_CQ, .cdw10 = 1 }),
+		NVME_SC_INVALID_QUEUE_DELETION);
 	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_DELETE_SQ, .cdw10 = 0 }), NVME_SC_INVALID_QID);
 	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_DELETE_SQ, .cdw10 = 1 }), 0);
 	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_DELETE_CQ, .cdw10 = 1 }), 0);
 	submit(0, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cid = 3, .cdw10 = NVME_FEATURE_QUEUES, .cdw11 = 0 });
 	assert_int_equal(await(0).dw0, 0x10001);
-	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = 0x30 }), NVME_SC_INVALID_FIELD);
+	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = 0x30 }),
+		NVME_SC_INVALID_FIELD);
 	/* logs */
 	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_GET_LOG_PAGE, .prp1 = DATA,
 						       .cdw10 = 127u << 16 | NVME_LOG_SMART }), 0);

@@ -99,7 +99,8 @@ static void open_channel(u32 relid, u32 times)
 	struct {
 		struct vmbus_gpadl_header head;
 	} g = { { { VMBUS_GPADL_HEADER, 0 }, relid, 0x77, 8 + 8 * PAGES, 1, PAGES * PAGE_SIZE, 0, { 0 } } };
-	struct vmbus_open o = { .header = { VMBUS_OPEN, 0 }, .relid = relid, .open_id = 9, .gpadl = 0x77, .downstream_page = PAGES / 2 };
+	struct vmbus_open o = { .header = { VMBUS_OPEN, 0 }, .relid = relid, .open_id = 9, .gpadl = 0x77,
+		.downstream_page = PAGES / 2 };
 
 	memset(memory, 0, sizeof(memory));
 	for (u32 i = 0; i < PAGES; i++) {
@@ -152,7 +153,8 @@ static void start(void)
 	memset(&seen, 0, sizeof(seen));
 	loop = loop_create();
 	vmbus = vmbus_create(loop, &io);
-	function = (struct pci_function){ .name = "test", .ops = &ops, .identity = { 0x1414, 0xb111, 0x1414, 2, PCI_CLASS_NVME, 3 },
+	function = (struct pci_function){ .name = "test", .ops = &ops, .identity = { 0x1414, 0xb111, 0x1414, 2,
+		PCI_CLASS_NVME, 3 },
 					  .bar_size = { 0x4000, 0, 0x1000 }, .vector_count = 3, .msix_bar = 2 };
 	pci_function_init(&function);
 	struct vpci_config config = { instance, &function, 42, 4, on_interrupt, NULL };
@@ -244,7 +246,8 @@ static void interrupts_find_their_vp(void **state)
 	struct {
 		struct vpci_child child;
 		struct vpci_msi3 msi;
-	} create = { { VPCI_CREATE_INTERRUPT3, 0 }, { .vector = 0xef, .vector_count = 1, .processor_count = 1, .processors = { 2 } } };
+	} create = { { VPCI_CREATE_INTERRUPT3, 0 }, { .vector = 0xef, .vector_count = 1, .processor_count = 1,
+		.processors = { 2 } } };
 	struct vpci_create_reply reply;
 	struct {
 		struct vpci_retarget r;

@@ -466,7 +466,8 @@ static void comes_up_and_goes_down(void **state)
 	assert_int_equal(model->flushes, 1);
 	/* a namespace grows */
 	model->namespace_blocks = 8192;
-	post(model, 0, (u16)model->event_cid, NVME_EVENT(NVME_EVENT_TYPE_NOTICE, NVME_EVENT_NAMESPACES, NVME_LOG_CHANGED_NAMESPACES), 0);
+	post(model, 0, (u16)model->event_cid, NVME_EVENT(NVME_EVENT_TYPE_NOTICE, NVME_EVENT_NAMESPACES,
+		NVME_LOG_CHANGED_NAMESPACES), 0);
 	sim_run(sim, sim_now_ns(sim) + SECONDS);
 	assert_int_equal(changes, 1);
 	assert_int_equal(nvme_namespace_at(nvme, 0)->blocks, 8192);
