@@ -6,12 +6,12 @@
 
 LOG_DOMAIN("nvme");
 
-static bool is_io_queue(const struct nvme *n, u16 id)
+static bool is_io_queue(const struct nvme_target *n, u16 id)
 {
 	return id && id <= n->config.io_queues;
 }
 
-static u16 create_cq(struct nvme *n, const struct nvme_command *c)
+static u16 create_cq(struct nvme_target *n, const struct nvme_command *c)
 {
 	u16 id = (u16)c->cdw10, vector = (u16)(c->cdw11 >> 16);
 	u32 size = (c->cdw10 >> 16) + 1;
@@ -29,7 +29,7 @@ static u16 create_cq(struct nvme *n, const struct nvme_command *c)
 	return NVME_SC_SUCCESS;
 }
 
-static u16 create_sq(struct nvme *n, const struct nvme_command *c)
+static u16 create_sq(struct nvme_target *n, const struct nvme_command *c)
 {
 	u16 id = (u16)c->cdw10, cq = (u16)(c->cdw11 >> 16);
 	u32 size = (c->cdw10 >> 16) + 1;
@@ -49,7 +49,7 @@ static u16 create_sq(struct nvme *n, const struct nvme_command *c)
 	return NVME_SC_SUCCESS;
 }
 
-static u16 delete_sq(struct nvme *n, const struct nvme_command *c)
+static u16 delete_sq(struct nvme_target *n, const struct nvme_command *c)
 {
 	u16 id = (u16)c->cdw10;
 
@@ -68,7 +68,7 @@ static u16 delete_sq(struct nvme *n, const struct nvme_command *c)
 	return NVME_SC_SUCCESS;
 }
 
-static u16 delete_cq(struct nvme *n, const struct nvme_command *c)
+static u16 delete_cq(struct nvme_target *n, const struct nvme_command *c)
 {
 	u16 id = (u16)c->cdw10;
 
@@ -81,7 +81,7 @@ static u16 delete_cq(struct nvme *n, const struct nvme_command *c)
 }
 
 /* dw0 bit 0: not aborted, which is never an error */
-static u16 abort_command(struct nvme *n, struct execution *x)
+static u16 abort_command(struct nvme_target *n, struct execution *x)
 {
 	u16 sq = (u16)x->command.cdw10, cid = (u16)(x->command.cdw10 >> 16);
 
@@ -103,7 +103,7 @@ static u16 abort_command(struct nvme *n, struct execution *x)
 	return NVME_SC_SUCCESS;
 }
 
-static u16 async_event(struct nvme *n, struct execution *x)
+static u16 async_event(struct nvme_target *n, struct execution *x)
 {
 	struct held *h = n->events_waiting < ASYNC_EVENTS_MAX ? held_add(n, x->sq, x->command.cid) : NULL;
 
@@ -123,14 +123,14 @@ static bool feature_known(u8 id)
 	return (id >= NVME_FEATURE_ARBITRATION && id <= NVME_FEATURE_ASYNC_EVENTS && id != 3) && id < FEATURES;
 }
 
-static u32 queue_count_value(const struct nvme *n)
+static u32 queue_count_value(const struct nvme_target *n)
 {
 	u32 most = n->config.io_queues - 1;
 
 	return most | most << 16;
 }
 
-static u16 set_features(struct nvme *n, struct execution *x)
+static u16 set_features(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
 	u8 id = (u8)c->cdw10;
@@ -162,7 +162,7 @@ static u16 set_features(struct nvme *n, struct execution *x)
 	return NVME_SC_SUCCESS;
 }
 
-static u16 get_features(struct nvme *n, struct execution *x)
+static u16 get_features(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
 	u8 id = (u8)c->cdw10;
@@ -183,7 +183,7 @@ static u16 get_features(struct nvme *n, struct execution *x)
 }
 
 /* the seam: one format exists, so formatting to it is erasing */
-static u16 format(struct nvme *n, const struct nvme_command *c)
+static u16 format(struct nvme_target *n, const struct nvme_command *c)
 {
 	u32 lbaf = c->cdw10 & 0xf, erase = c->cdw10 >> 9 & 7;
 
@@ -198,7 +198,7 @@ static u16 format(struct nvme *n, const struct nvme_command *c)
 	return r ? NVME_SC_INTERNAL_ERROR : NVME_SC_SUCCESS;
 }
 
-u16 admin_run(struct nvme *n, struct execution *x)
+u16 admin_run(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
 

@@ -82,7 +82,7 @@ static bool parse_size(const char *text, u64 *ret)
 	return *ret >= PAGE_SIZE && IS_ALIGNED(*ret, PAGE_SIZE);
 }
 
-static int option(struct nvme_config *c, const char *name, const char *value, char *why, size_t why_size)
+static int option(struct nvme_target_config *c, const char *name, const char *value, char *why, size_t why_size)
 {
 	bool on = false;
 	u64 number;
@@ -120,9 +120,9 @@ static int option(struct nvme_config *c, const char *name, const char *value, ch
 	return -EINVAL;
 }
 
-int nvme_config_parse(const char *text, struct nvme_config *ret, char *why, size_t why_size)
+int nvme_target_parse(const char *text, struct nvme_target_config *ret, char *why, size_t why_size)
 {
-	struct nvme_config c = { .block_size = 512, .io_queues = NVME_IO_QUEUES_MAX };
+	struct nvme_target_config c = { .block_size = 512, .io_queues = NVME_IO_QUEUES_MAX };
 	size_t len = strcspn(text, ",");
 
 	if (!len || len >= sizeof(c.path)) {

@@ -17,14 +17,14 @@ LOG_DOMAIN("nvme");
 #define CAP_VALUE ((QUEUE_ENTRIES_MAX - 1) | NVME_CAP_CQR | FIELD_PREP(NVME_CAP_TO, 40) | NVME_CAP_CSS_NVM)
 #define COMMANDS_PER_TURN 64u
 
-void controller_fatal(struct nvme *n, const char *why)
+void controller_fatal(struct nvme_target *n, const char *why)
 {
 	if (!(n->csts & NVME_CSTS_CFS))
 		log_guest("%s: fatal status: %s", n->function.name, why);
 	n->csts |= NVME_CSTS_CFS;
 }
 
-void error_log_add(struct nvme *n, const struct execution *x, u16 status)
+void error_log_add(struct nvme_target *n, const struct execution *x, u16 status)
 {
 	n->error_log[n->error_count % ERROR_ENTRIES] = (struct nvme_error_entry){
 		.count = n->error_count + 1, .sq_id = x->sq, .cid = x->command.cid, .status = (u16)(status << 1),
@@ -35,7 +35,7 @@ void error_log_add(struct nvme *n, const struct execution *x, u16 status)
 
 /* ---- the controller's thread */
 
-static void run_command(struct nvme *n, u16 sq)
+static void run_command(struct nvme_target *n, u16 sq)
 {
 	struct execution x = { .sq = sq };
 	u16 status;
@@ -60,14 +60,14 @@ static void run_command(struct nvme *n, u16 sq)
 	queue_complete(n, sq, x.command.cid, x.dw0, status);
 }
 
-static bool has_work(const struct nvme *n, u16 sq)
+static bool has_work(const struct nvme_target *n, u16 sq)
 {
 	const struct sq *s = &n->sqs[sq];
 
 	return s->live && !s->stalled && s->head != s->tail && queue_has_room(n, s->cq);
 }
 
-static bool run_some(struct nvme *n)
+static bool run_some(struct nvme_target *n)
 {
 	u32 queues = n->config.io_queues + 1;
 	u32 ran = 0;
@@ -83,7 +83,7 @@ static bool run_some(struct nvme *n)
 	return ran;
 }
 
-static void enable(struct nvme *n)
+static void enable(struct nvme_target *n)
 {
 	u32 sq_size = (n->aqa & NVME_AQA_ASQS) + 1, cq_size = FIELD_GET(NVME_AQA_ACQS, n->aqa) + 1;
 
@@ -99,7 +99,7 @@ static void enable(struct nvme *n)
 	n->csts |= NVME_CSTS_RDY;
 }
 
-static void finish_reset(struct nvme *n)
+static void finish_reset(struct nvme_target *n)
 {
 	queues_clear(n);
 	memset(n->features, 0, sizeof(n->features));
@@ -113,7 +113,7 @@ static void finish_reset(struct nvme *n)
 	pthread_cond_broadcast(&n->quiet);
 }
 
-static void finish_shutdown(struct nvme *n)
+static void finish_shutdown(struct nvme_target *n)
 {
 	io_flush_all(n);
 	n->shutdown_wanted = false;
@@ -121,7 +121,7 @@ static void finish_shutdown(struct nvme *n)
 	n->counters.shutdowns++;
 }
 
-static void wait_for_work(struct nvme *n, u64 until_ns)
+static void wait_for_work(struct nvme_target *n, u64 until_ns)
 {
 	struct timespec t = { (time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000) };
 
@@ -133,7 +133,7 @@ static void wait_for_work(struct nvme *n, u64 until_ns)
 
 static void *controller_thread(void *arg)
 {
-	struct nvme *n = arg;
+	struct nvme_target *n = arg;
 
 	pthread_mutex_lock(&n->lock);
 	while (!n->quit) {
@@ -156,7 +156,7 @@ static void *controller_thread(void *arg)
 
 /* ---- registers; any thread */
 
-static u64 read_register(const struct nvme *n, u64 offset)
+static u64 read_register(const struct nvme_target *n, u64 offset)
 {
 	switch (offset) {
 	case NVME_CAP: return CAP_VALUE & 0xffffffff;
@@ -175,7 +175,7 @@ static u64 read_register(const struct nvme *n, u64 offset)
 
 static u64 bar_read(struct pci_function *f, u32 bar, u64 offset, u32 size)
 {
-	struct nvme *n = container_of(f, struct nvme, function);
+	struct nvme_target *n = container_of(f, struct nvme_target, function);
 	u64 aligned = offset & ~3ull;
 
 	if (bar || offset + size > NVME_DOORBELLS)
@@ -187,7 +187,7 @@ static u64 bar_read(struct pci_function *f, u32 bar, u64 offset, u32 size)
 	return value >> 8 * (offset & 3);
 }
 
-static void write_cc(struct nvme *n, u32 value)
+static void write_cc(struct nvme_target *n, u32 value)
 {
 	u32 old = n->cc;
 
@@ -208,7 +208,7 @@ static void put_half(u64 *reg, bool high, u32 value)
 	*reg = high ? (*reg & 0xffffffff) | (u64)value << 32 : (*reg & ~0xffffffffull) | value;
 }
 
-static void write_register(struct nvme *n, u64 offset, u32 value)
+static void write_register(struct nvme_target *n, u64 offset, u32 value)
 {
 	switch (offset) {
 	case NVME_CC: write_cc(n, value); return;
@@ -229,7 +229,7 @@ static void write_register(struct nvme *n, u64 offset, u32 value)
 	n->counters.register_errors++;
 }
 
-static void doorbell(struct nvme *n, u64 offset, u32 value)
+static void doorbell(struct nvme_target *n, u64 offset, u32 value)
 {
 	u32 index = (u32)((offset - NVME_DOORBELLS) / 8);
 	bool completion = offset & 4, known = index <= n->config.io_queues && n->csts & NVME_CSTS_RDY && !(offset & 3);
@@ -252,7 +252,7 @@ static void doorbell(struct nvme *n, u64 offset, u32 value)
 
 static void bar_write(struct pci_function *f, u32 bar, u64 offset, u32 size, u64 value)
 {
-	struct nvme *n = container_of(f, struct nvme, function);
+	struct nvme_target *n = container_of(f, struct nvme_target, function);
 
 	pthread_mutex_lock(&n->lock);
 	if (bar || size < 4 || offset & 3) {
@@ -270,7 +270,7 @@ static void bar_write(struct pci_function *f, u32 bar, u64 offset, u32 size, u64
 /* waits for the thread, at most as long as one command's file I/O takes */
 static void function_reset(struct pci_function *f)
 {
-	struct nvme *n = container_of(f, struct nvme, function);
+	struct nvme_target *n = container_of(f, struct nvme_target, function);
 
 	pthread_mutex_lock(&n->lock);
 	n->cc = n->aqa = 0;
@@ -287,12 +287,12 @@ static void function_reset(struct pci_function *f)
 
 static const struct pci_function_ops function_ops = { .read = bar_read, .write = bar_write, .reset = function_reset };
 
-struct pci_function *nvme_function(struct nvme *n)
+struct pci_function *nvme_target_function(struct nvme_target *n)
 {
 	return &n->function;
 }
 
-void nvme_set_faults(struct nvme *n, const struct nvme_fault *faults, u32 count)
+void nvme_target_set_faults(struct nvme_target *n, const struct nvme_fault *faults, u32 count)
 {
 	pthread_mutex_lock(&n->lock);
 	n->fault_count = MIN(count, NVME_FAULTS_MAX);
@@ -307,7 +307,7 @@ void nvme_set_faults(struct nvme *n, const struct nvme_fault *faults, u32 count)
 	pthread_mutex_unlock(&n->lock);
 }
 
-static int start_thread(struct nvme *n)
+static int start_thread(struct nvme_target *n)
 {
 	int r = -pthread_create(&n->thread, NULL, controller_thread, n);
 
@@ -315,9 +315,10 @@ static int start_thread(struct nvme *n)
 	return r ? log_err(r, "%s: thread", n->function.name) : 0;
 }
 
-int nvme_create(const char *name, const struct nvme_config *config, const struct nvme_memory *memory, struct nvme **ret)
+int nvme_target_create(const char *name, const struct nvme_target_config *config, const struct nvme_memory *memory,
+	struct nvme_target **ret)
 {
-	struct nvme *n = calloc(1, sizeof(*n));
+	struct nvme_target *n = calloc(1, sizeof(*n));
 	pthread_condattr_t monotonic;
 
 	if (!n)
@@ -337,7 +338,7 @@ int nvme_create(const char *name, const struct nvme_config *config, const struct
 	pthread_cond_init(&n->work, &monotonic);
 	pthread_cond_init(&n->quiet, NULL);
 	pthread_condattr_destroy(&monotonic);
-	nvme_set_faults(n, config->faults, config->fault_count);
+	nvme_target_set_faults(n, config->faults, config->fault_count);
 	finish_reset(n);
 	int r = backing_open(&n->backing, config->path, config->ram_size, config->readonly, config->buffered);
 
@@ -350,14 +351,14 @@ int nvme_create(const char *name, const struct nvme_config *config, const struct
 	if (!r)
 		r = start_thread(n);
 	if (r) {
-		nvme_destroy(n);
+		nvme_target_destroy(n);
 		return r;
 	}
 	*ret = n;
 	return 0;
 }
 
-void nvme_destroy(struct nvme *n)
+void nvme_target_destroy(struct nvme_target *n)
 {
 	if (!n)
 		return;
@@ -379,7 +380,7 @@ void nvme_destroy(struct nvme *n)
 	free(n);
 }
 
-void nvme_print(struct nvme *n, FILE *out)
+void nvme_target_print(struct nvme_target *n, FILE *out)
 {
 	const struct nvme_counters *k = &n->counters;
 

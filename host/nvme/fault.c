@@ -2,7 +2,7 @@
 #include "host/nvme/internal.h"
 #include "lib/os/file.h"
 
-static const struct nvme_fault *due(const struct nvme *n, bool before)
+static const struct nvme_fault *due(const struct nvme_target *n, bool before)
 {
 	for (u32 i = 0; i < n->fault_count; i++) {
 		const struct nvme_fault *f = &n->faults[i];
@@ -14,7 +14,7 @@ static const struct nvme_fault *due(const struct nvme *n, bool before)
 	return NULL;
 }
 
-bool fault_before(struct nvme *n, struct execution *x, u16 *ret_status)
+bool fault_before(struct nvme_target *n, struct execution *x, u16 *ret_status)
 {
 	n->fault_commands++;
 	const struct nvme_fault *f = due(n, true);
@@ -31,7 +31,7 @@ bool fault_before(struct nvme *n, struct execution *x, u16 *ret_status)
 	return true;
 }
 
-bool fault_after(struct nvme *n, struct execution *x, u16 status)
+bool fault_after(struct nvme_target *n, struct execution *x, u16 status)
 {
 	const struct nvme_fault *f = due(n, false);
 	struct held *h;

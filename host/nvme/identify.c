@@ -14,7 +14,7 @@ static void put_text(char *to, size_t size, const char *text)
 	memcpy(to, text, len);
 }
 
-static void put_controller(const struct nvme *n, struct nvme_identify_controller *d)
+static void put_controller(const struct nvme_target *n, struct nvme_identify_controller *d)
 {
 	d->vid = d->ssvid = VENDOR;
 	put_text(d->sn, sizeof(d->sn), n->config.serial);
@@ -44,7 +44,7 @@ static void put_controller(const struct nvme *n, struct nvme_identify_controller
 	d->psd[0][1] = 0x09; /* 25 W, one state */
 }
 
-static void put_namespace(const struct nvme *n, struct nvme_identify_namespace *d)
+static void put_namespace(const struct nvme_target *n, struct nvme_identify_namespace *d)
 {
 	d->nsze = d->ncap = d->nuse = n->blocks;
 	d->dlfeat = NVME_DLFEAT_ZEROES | NVME_DLFEAT_WRITE_ZEROES;
@@ -62,7 +62,7 @@ static u32 put_descriptor(u8 *at, u8 type, const void *value, u8 len)
 	return (u32)sizeof(d) + len;
 }
 
-u16 identify_run(struct nvme *n, const struct nvme_command *c)
+u16 identify_run(struct nvme_target *n, const struct nvme_command *c)
 {
 	u8 local[NVME_IDENTIFY_SIZE] __attribute__((aligned(8))) = { 0 };
 	u8 css = (u8)(c->cdw11 >> 24);
@@ -102,7 +102,7 @@ u16 identify_run(struct nvme *n, const struct nvme_command *c)
 
 /* ---- log pages */
 
-static void put_smart(struct nvme *n, struct nvme_smart *s)
+static void put_smart(struct nvme_target *n, struct nvme_smart *s)
 {
 	const struct nvme_counters *k = &n->counters;
 
@@ -118,7 +118,7 @@ static void put_smart(struct nvme *n, struct nvme_smart *s)
 }
 
 /* the newest entry first */
-static void put_errors(const struct nvme *n, struct nvme_error_entry *to)
+static void put_errors(const struct nvme_target *n, struct nvme_error_entry *to)
 {
 	u64 count = MIN(n->error_count, (u64)ERROR_ENTRIES);
 
@@ -126,7 +126,7 @@ static void put_errors(const struct nvme *n, struct nvme_error_entry *to)
 		to[i] = n->error_log[(n->error_count - 1 - i) % ERROR_ENTRIES];
 }
 
-u16 log_run(struct nvme *n, const struct nvme_command *c)
+u16 log_run(struct nvme_target *n, const struct nvme_command *c)
 {
 	union {
 		u8 bytes[4096];

@@ -41,9 +41,9 @@ struct nvme_counters {
 	u64 errors, protocol_errors, bad_doorbells, register_errors, dma_errors, faults, aborts, resets, shutdowns;
 };
 
-struct nvme {
+struct nvme_target {
 	struct pci_function function;
-	struct nvme_config config;
+	struct nvme_target_config config;
 	struct nvme_memory memory;
 	struct backing backing; /* the thread's alone */
 	u8 *bounce;             /* likewise; TRANSFER_MAX */
@@ -84,39 +84,39 @@ struct execution { /* one command under way, on the worker's thread */
 
 /* ---- queue.c */
 /* a completion entry and its interrupt; false: the completion queue is full */
-bool queue_complete(struct nvme *n, u16 sq, u16 cid, u32 dw0, u16 status);
-bool queue_has_room(const struct nvme *n, u16 cq);
+bool queue_complete(struct nvme_target *n, u16 sq, u16 cid, u32 dw0, u16 status);
+bool queue_has_room(const struct nvme_target *n, u16 cq);
 /* copies the next command out; false: nothing to fetch, or its memory is not there */
-bool queue_fetch(struct nvme *n, u16 sq, struct nvme_command *ret);
+bool queue_fetch(struct nvme_target *n, u16 sq, struct nvme_command *ret);
 /* no queue, nothing held */
-void queues_clear(struct nvme *n);
-struct held *held_add(struct nvme *n, u16 sq, u16 cid);
-void held_remove(struct nvme *n, struct held *h);
+void queues_clear(struct nvme_target *n);
+struct held *held_add(struct nvme_target *n, u16 sq, u16 cid);
+void held_remove(struct nvme_target *n, struct held *h);
 /* completes what is due; returns when the next is, ~0 never */
-u64 held_run(struct nvme *n, u64 now);
-void event_raise(struct nvme *n, u32 type, u32 information, u32 log);
-void event_deliver(struct nvme *n);
+u64 held_run(struct nvme_target *n, u64 now);
+void event_raise(struct nvme_target *n, u32 type, u32 information, u32 log);
+void event_deliver(struct nvme_target *n);
 
 /* ---- prp.c: guest memory of a command; NVME_SC_SUCCESS or what is wrong with it */
-u16 prp_map(struct nvme *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count);
-u16 prp_copy_out(struct nvme *n, const struct nvme_command *c, const void *data, u64 len);
-u16 prp_copy_in(struct nvme *n, const struct nvme_command *c, void *data, u64 len);
+u16 prp_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count);
+u16 prp_copy_out(struct nvme_target *n, const struct nvme_command *c, const void *data, u64 len);
+u16 prp_copy_in(struct nvme_target *n, const struct nvme_command *c, void *data, u64 len);
 
 /* ---- admin.c, identify.c, io.c: a status; the worker's thread */
-u16 admin_run(struct nvme *n, struct execution *x);
-u16 identify_run(struct nvme *n, const struct nvme_command *c);
-u16 log_run(struct nvme *n, const struct nvme_command *c);
+u16 admin_run(struct nvme_target *n, struct execution *x);
+u16 identify_run(struct nvme_target *n, const struct nvme_command *c);
+u16 log_run(struct nvme_target *n, const struct nvme_command *c);
 /* leaves and takes n->lock around the file's I/O */
-u16 io_run(struct nvme *n, struct execution *x);
+u16 io_run(struct nvme_target *n, struct execution *x);
 /* flush without a command */
-void io_flush_all(struct nvme *n);
+void io_flush_all(struct nvme_target *n);
 
 /* ---- fault.c */
 /* true: the command is dealt with; *ret_status and x->silent say how */
-bool fault_before(struct nvme *n, struct execution *x, u16 *ret_status);
+bool fault_before(struct nvme_target *n, struct execution *x, u16 *ret_status);
 /* a completed command may be kept back */
-bool fault_after(struct nvme *n, struct execution *x, u16 status);
+bool fault_after(struct nvme_target *n, struct execution *x, u16 status);
 
 /* ---- controller.c */
-void controller_fatal(struct nvme *n, const char *why);
-void error_log_add(struct nvme *n, const struct execution *x, u16 status);
+void controller_fatal(struct nvme_target *n, const char *why);
+void error_log_add(struct nvme_target *n, const struct execution *x, u16 status);

@@ -11,7 +11,7 @@ struct extent {
 	u64 lba, offset, len; /* in blocks, bytes, bytes */
 };
 
-static u16 check_extent(const struct nvme *n, u64 lba, u64 blocks, struct extent *ret)
+static u16 check_extent(const struct nvme_target *n, u64 lba, u64 blocks, struct extent *ret)
 {
 	if (!range_within(lba, blocks, 0, n->blocks))
 		return NVME_SC_LBA_OUT_OF_RANGE;
@@ -19,12 +19,12 @@ static u16 check_extent(const struct nvme *n, u64 lba, u64 blocks, struct extent
 	return NVME_SC_SUCCESS;
 }
 
-static u16 rw_extent(const struct nvme *n, const struct nvme_command *c, struct extent *ret)
+static u16 rw_extent(const struct nvme_target *n, const struct nvme_command *c, struct extent *ret)
 {
 	return check_extent(n, (u64)c->cdw11 << 32 | c->cdw10, (u64)(c->cdw12 & NVME_RW_NLB) + 1, ret);
 }
 
-static u16 status_of(struct nvme *n, int error, bool write)
+static u16 status_of(struct nvme_target *n, int error, bool write)
 {
 	if (!error)
 		return NVME_SC_SUCCESS;
@@ -34,12 +34,12 @@ static u16 status_of(struct nvme *n, int error, bool write)
 }
 
 /* with the write cache switched off, every write goes through it */
-static bool through(const struct nvme *n, const struct nvme_command *c)
+static bool through(const struct nvme_target *n, const struct nvme_command *c)
 {
 	return c->cdw12 & NVME_RW_FUA || !(n->features[NVME_FEATURE_WRITE_CACHE] & 1);
 }
 
-static u16 read_write(struct nvme *n, struct execution *x, bool write)
+static u16 read_write(struct nvme_target *n, struct execution *x, bool write)
 {
 	const struct nvme_command *c = &x->command;
 	struct iovec iov[IOVECS_MAX];
@@ -63,7 +63,7 @@ static u16 read_write(struct nvme *n, struct execution *x, bool write)
 	return status_of(n, r, write);
 }
 
-static u16 compare(struct nvme *n, struct execution *x)
+static u16 compare(struct nvme_target *n, struct execution *x)
 {
 	struct iovec iov[IOVECS_MAX], own;
 	struct extent e;
@@ -88,7 +88,7 @@ static u16 compare(struct nvme *n, struct execution *x)
 	return status;
 }
 
-static u16 write_zeroes(struct nvme *n, struct execution *x)
+static u16 write_zeroes(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
 	struct extent e;
@@ -107,7 +107,7 @@ static u16 write_zeroes(struct nvme *n, struct execution *x)
 	return status_of(n, r, true);
 }
 
-static u16 deallocate(struct nvme *n, struct execution *x)
+static u16 deallocate(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
 	struct nvme_dsm_range ranges[NVME_DSM_RANGES_MAX];
@@ -132,7 +132,7 @@ static u16 deallocate(struct nvme *n, struct execution *x)
 	return status_of(n, r, true);
 }
 
-static u16 flush(struct nvme *n)
+static u16 flush(struct nvme_target *n)
 {
 	n->counters.flushes++;
 	pthread_mutex_unlock(&n->lock);
@@ -142,12 +142,12 @@ static u16 flush(struct nvme *n)
 	return status_of(n, r, true);
 }
 
-void io_flush_all(struct nvme *n)
+void io_flush_all(struct nvme_target *n)
 {
 	flush(n);
 }
 
-u16 io_run(struct nvme *n, struct execution *x)
+u16 io_run(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
 

@@ -10,7 +10,7 @@
 #include "host/vpci/pci.h"
 #include "lib/core/guid.h"
 
-struct nvme;
+struct nvme_target;
 
 #define NVME_IO_QUEUES_MAX 64u
 #define NVME_FAULTS_MAX 8u
@@ -32,7 +32,7 @@ struct nvme_fault {
 	u32 argument, every; /* each every-th command */
 };
 
-struct nvme_config {
+struct nvme_target_config {
 	char path[256];      /* or "ram:SIZE" */
 	u64 ram_size;        /* bytes, 0: a file */
 	bool readonly, buffered;
@@ -51,18 +51,18 @@ struct nvme_memory { /* the guest's, for DMA; any thread. NULL: not RAM, or not 
 };
 
 /* FILE[,option=value...] as in the manual; -EINVAL with the reason in why */
-int nvme_config_parse(const char *text, struct nvme_config *ret, char *why, size_t why_size) __must_check;
+int nvme_target_parse(const char *text, struct nvme_target_config *ret, char *why, size_t why_size) __must_check;
 /* KIND[:ARGUMENT][/EVERY] */
 int nvme_fault_parse(const char *text, struct nvme_fault *ret, char *why, size_t why_size) __must_check;
 
 /* Opens the file and starts the thread. name must outlive the controller. Errors are said. */
-int nvme_create(const char *name, const struct nvme_config *config, const struct nvme_memory *memory,
-		struct nvme **ret) __must_check;
+int nvme_target_create(const char *name, const struct nvme_target_config *config, const struct nvme_memory *memory,
+		struct nvme_target **ret) __must_check;
 /* nobody touches the function any more; NULL is fine */
-void nvme_destroy(struct nvme *n);
-struct pci_function *nvme_function(struct nvme *n);
+void nvme_target_destroy(struct nvme_target *n);
+struct pci_function *nvme_target_function(struct nvme_target *n);
 
 /* replaces the faults in force, any thread; stalled queues go on */
-void nvme_set_faults(struct nvme *n, const struct nvme_fault *faults, u32 count);
+void nvme_target_set_faults(struct nvme_target *n, const struct nvme_fault *faults, u32 count);
 /* the state of controller and queues as lines of text, any thread */
-void nvme_print(struct nvme *n, FILE *out);
+void nvme_target_print(struct nvme_target *n, FILE *out);

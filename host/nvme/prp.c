@@ -4,7 +4,7 @@
 #include "host/nvme/internal.h"
 
 struct mapping {
-	struct nvme *n;
+	struct nvme_target *n;
 	struct iovec *iov;
 	u32 count;
 	u64 left;
@@ -60,7 +60,7 @@ static u16 add_list(struct mapping *m, u64 list)
 	return NVME_SC_SUCCESS;
 }
 
-u16 prp_map(struct nvme *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count)
+u16 prp_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count)
 {
 	struct mapping m = { n, iov, 0, len };
 	u64 first = MIN(len, PAGE_SIZE - (c->prp1 & (PAGE_SIZE - 1)));
@@ -84,7 +84,7 @@ u16 prp_map(struct nvme *n, const struct nvme_command *c, u64 len, struct iovec 
 	return status;
 }
 
-static u16 copy(struct nvme *n, const struct nvme_command *c, u8 *data, u64 len, bool out)
+static u16 copy(struct nvme_target *n, const struct nvme_command *c, u8 *data, u64 len, bool out)
 {
 	struct iovec iov[IOVECS_MAX];
 	u32 count;
@@ -99,12 +99,12 @@ static u16 copy(struct nvme *n, const struct nvme_command *c, u8 *data, u64 len,
 	return status;
 }
 
-u16 prp_copy_out(struct nvme *n, const struct nvme_command *c, const void *data, u64 len)
+u16 prp_copy_out(struct nvme_target *n, const struct nvme_command *c, const void *data, u64 len)
 {
 	return copy(n, c, (u8 *)data, len, true);
 }
 
-u16 prp_copy_in(struct nvme *n, const struct nvme_command *c, void *data, u64 len)
+u16 prp_copy_in(struct nvme_target *n, const struct nvme_command *c, void *data, u64 len)
 {
 	return copy(n, c, data, len, false);
 }

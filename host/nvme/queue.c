@@ -3,14 +3,14 @@
 
 #include "host/nvme/internal.h"
 
-bool queue_has_room(const struct nvme *n, u16 cq)
+bool queue_has_room(const struct nvme_target *n, u16 cq)
 {
 	const struct cq *c = &n->cqs[cq];
 
 	return c->live && (c->tail + 1) % c->size != c->head;
 }
 
-bool queue_complete(struct nvme *n, u16 sq, u16 cid, u32 dw0, u16 status)
+bool queue_complete(struct nvme_target *n, u16 sq, u16 cid, u32 dw0, u16 status)
 {
 	struct cq *c = &n->cqs[n->sqs[sq].cq];
 
@@ -42,7 +42,7 @@ bool queue_complete(struct nvme *n, u16 sq, u16 cid, u32 dw0, u16 status)
 	return true;
 }
 
-bool queue_fetch(struct nvme *n, u16 index, struct nvme_command *ret)
+bool queue_fetch(struct nvme_target *n, u16 index, struct nvme_command *ret)
 {
 	struct sq *s = &n->sqs[index];
 	const void *at = n->memory.map(n->memory.ctx, s->base + s->head * sizeof(*ret), sizeof(*ret));
@@ -58,7 +58,7 @@ bool queue_fetch(struct nvme *n, u16 index, struct nvme_command *ret)
 	return true;
 }
 
-void queues_clear(struct nvme *n)
+void queues_clear(struct nvme_target *n)
 {
 	memset(n->sqs, 0, sizeof(n->sqs));
 	memset(n->cqs, 0, sizeof(n->cqs));
@@ -75,7 +75,7 @@ void queues_clear(struct nvme *n)
 
 /* ---- commands without a completion yet */
 
-struct held *held_add(struct nvme *n, u16 sq, u16 cid)
+struct held *held_add(struct nvme_target *n, u16 sq, u16 cid)
 {
 	struct list_node *node = list_pop(&n->held_free);
 
@@ -88,13 +88,13 @@ struct held *held_add(struct nvme *n, u16 sq, u16 cid)
 	return h;
 }
 
-void held_remove(struct nvme *n, struct held *h)
+void held_remove(struct nvme_target *n, struct held *h)
 {
 	list_remove(&h->link);
 	list_push(&n->held_free, &h->link);
 }
 
-u64 held_run(struct nvme *n, u64 now)
+u64 held_run(struct nvme_target *n, u64 now)
 {
 	u64 next = ~0ull;
 
@@ -113,7 +113,7 @@ u64 held_run(struct nvme *n, u64 now)
 
 /* ---- events */
 
-void event_deliver(struct nvme *n)
+void event_deliver(struct nvme_target *n)
 {
 	for (u32 type = 0; type < ARRAY_SIZE(n->events_pending); type++) {
 		if (!n->events_pending[type] || n->events_masked[type] || !n->events_waiting)
@@ -133,7 +133,7 @@ void event_deliver(struct nvme *n)
 	}
 }
 
-void event_raise(struct nvme *n, u32 type, u32 information, u32 log)
+void event_raise(struct nvme_target *n, u32 type, u32 information, u32 log)
 {
 	n->events_pending[type] = NVME_EVENT(type, information, log);
 	event_deliver(n);

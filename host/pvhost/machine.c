@@ -324,13 +324,14 @@ static int make_nvme(struct machine *m, u32 i)
 	static const char *const names[NVME_MAX] = { "nvme0", "nvme1", "nvme2", "nvme3", "nvme4", "nvme5", "nvme6",
 		"nvme7", "nvme8",
 						     "nvme9", "nvme10", "nvme11", "nvme12", "nvme13", "nvme14", "nvme15" };
-	const struct nvme_config *config = &m->options->nvme[i];
+	const struct nvme_target_config *config = &m->options->nvme[i];
 	struct nvme_memory memory = { io_memory, m };
-	int r = nvme_create(names[i], config, &memory, &m->nvme[i]);
+	int r = nvme_target_create(names[i], config, &memory, &m->nvme[i]);
 
 	if (r)
 		return r;
-	struct vpci_config bus = { config->instance, nvme_function(m->nvme[i]), i + 1, m->options->cpus, device_interrupt, m };
+	struct vpci_config bus = { config->instance, nvme_target_function(m->nvme[i]), i + 1, m->options->cpus,
+		device_interrupt, m };
 
 	return vpci_create(m->vmbus, &bus, &m->vpci[i]);
 }
@@ -420,7 +421,7 @@ void machine_destroy(struct machine *m)
 		uart_destroy(m->uart[i]);
 	for (u32 i = 0; i < NVME_MAX; i++) {
 		vpci_destroy(m->vpci[i]);
-		nvme_destroy(m->nvme[i]);
+		nvme_target_destroy(m->nvme[i]);
 	}
 	get_destroy(m->get);
 	partition_destroy(m->partition);

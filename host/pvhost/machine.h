@@ -18,7 +18,7 @@ struct machine {
 	struct get *get;
 	struct hvsock *hvsock;
 	struct uart *uart[2];
-	struct nvme *nvme[NVME_MAX];
+	struct nvme_target *nvme[NVME_MAX];
 	struct vpci *vpci[NVME_MAX]; /* each with the controller of its number */
 	struct partition *partition;
 	struct monitor *monitor;

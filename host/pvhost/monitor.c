@@ -117,7 +117,7 @@ static void print_nvme(struct machine *m, FILE *out)
 			"retargets %lu config %lu\n", i, instance, c.version >> 16, c.version & 0xffff,
 			c.offered ? "offered" : "unplugged", c.in_d0 ? " d0" : "", c.messages, c.refused, c.interrupts,
 			c.interrupts_lost, c.interrupts_used, c.retargets, c.window_accesses);
-		nvme_print(m->nvme[i], out);
+		nvme_target_print(m->nvme[i], out);
 	}
 }
 
@@ -139,7 +139,7 @@ static void print_devices(struct machine *m, FILE *out)
 	print_nvme(m, out);
 }
 
-static void set_faults(struct nvme *n, char *text, FILE *out)
+static void set_faults(struct nvme_target *n, char *text, FILE *out)
 {
 	struct nvme_fault faults[NVME_FAULTS_MAX];
 	char why[320], *next;
@@ -154,7 +154,7 @@ static void set_faults(struct nvme *n, char *text, FILE *out)
 			return;
 		}
 	}
-	nvme_set_faults(n, faults, count);
+	nvme_target_set_faults(n, faults, count);
 	fprintf(out, "%u faults in force\n", count);
 }
 

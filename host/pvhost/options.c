@@ -72,9 +72,9 @@ static int add_nvme(struct options *o, const char *text)
 
 	if (o->nvme_count == NVME_MAX)
 		return bad("nvme", text, "16 controllers are the most");
-	struct nvme_config *c = &o->nvme[o->nvme_count];
+	struct nvme_target_config *c = &o->nvme[o->nvme_count];
 
-	if (nvme_config_parse(text, c, why, sizeof(why)))
+	if (nvme_target_parse(text, c, why, sizeof(why)))
 		return bad("nvme", text, why);
 	if (!c->serial[0])
 		snprintf(c->serial, sizeof(c->serial), "PARAVANE%04u", o->nvme_count + 1);

@@ -10,7 +10,7 @@ struct options {
 	u32 cpus;
 	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
 	bool no_reboot;
-	struct nvme_config nvme[NVME_MAX];
+	struct nvme_target_config nvme[NVME_MAX];
 	u32 nvme_count;
 };
 

@@ -23,22 +23,24 @@ static void put(struct pci_function *f, u32 offset, u32 value)
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-	struct nvme_config config = { .path = "ram", .ram_size = 0x8000, .block_size = 512, .io_queues = 2, .serial = "F" };
+	struct nvme_target_config config = { .path = "ram", .ram_size = 0x8000, .block_size = 512, .io_queues = 2,
+		.serial = "F" };
 	struct nvme_memory m = { map, NULL };
 	char text[256], why[320];
-	struct nvme *n;
+	struct nvme_target *n;
 
 	memcpy(text, data, MIN(size, sizeof(text) - 1));
 	text[MIN(size, sizeof(text) - 1)] = 0;
-	if (!nvme_config_parse(text, &config, why, sizeof(why)))
+	if (!nvme_target_parse(text, &config, why, sizeof(why)))
 		config.ram_size = 0x8000;
-	config = (struct nvme_config){ .path = "ram", .ram_size = 0x8000, .block_size = 512, .io_queues = 2, .serial = "F" };
+	config = (struct nvme_target_config){ .path = "ram", .ram_size = 0x8000, .block_size = 512, .io_queues = 2,
+		.serial = "F" };
 	memset(memory, 0, sizeof(memory));
 	/* admin queue at 0x1000, two I/O commands queues' worth at 0x3000, lists and data behind; all from the input */
 	memcpy(memory + 0x1000, data, MIN(size, (size_t)MEMORY - 0x1000));
-	if (nvme_create("fuzz", &config, &m, &n))
+	if (nvme_target_create("fuzz", &config, &m, &n))
 		return 0;
-	struct pci_function *f = nvme_function(n);
+	struct pci_function *f = nvme_target_function(n);
 
 	pci_config_write(f, PCI_BAR0, 4, (u32)BAR);
 	pci_config_write(f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
@@ -55,6 +57,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	}
 	put(f, NVME_CC, 0);
 	pci_function_reset(f);
-	nvme_destroy(n);
+	nvme_target_destroy(n);
 	return 0;
 }

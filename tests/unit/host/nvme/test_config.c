@@ -10,14 +10,14 @@
 
 static void good_ones(void **state)
 {
-	struct nvme_config c;
+	struct nvme_target_config c;
 	char why[320];
 
-	assert_int_equal(nvme_config_parse("/tmp/x.img", &c, why, sizeof(why)), 0);
+	assert_int_equal(nvme_target_parse("/tmp/x.img", &c, why, sizeof(why)), 0);
 	assert_string_equal(c.path, "/tmp/x.img");
 	assert_int_equal(c.block_size, 512);
 	assert_int_equal(c.ram_size, 0);
-	assert_int_equal(nvme_config_parse("ram:64M,block=4096,queues=3,serial=AB C,readonly=on,direct=off,"
+	assert_int_equal(nvme_target_parse("ram:64M,block=4096,queues=3,serial=AB C,readonly=on,direct=off,"
 					   "instance=00000001-0002-0003-0004-000000000005,fault=delay:20/10,fault=drop/3",
 					   &c, why, sizeof(why)), 0);
 	assert_int_equal(c.ram_size, 64 * MiB);
@@ -40,12 +40,12 @@ static void bad_ones(void **state)
 		"f,fault=delay", "f,fault=drop:1", "f,fault=status:fff", "f,fault=x", "f,fault=drop/0",
 			"f,fault=drop/", "f,nosuch=1",
 	};
-	struct nvme_config c = { .block_size = 7 };
+	struct nvme_target_config c = { .block_size = 7 };
 	char why[320];
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		why[0] = 0;
-		assert_true(nvme_config_parse(texts[i], &c, why, sizeof(why)) < 0);
+		assert_true(nvme_target_parse(texts[i], &c, why, sizeof(why)) < 0);
 		assert_true(why[0] != 0);
 		assert_int_equal(c.block_size, 7); /* nothing is written on failure */
 	}

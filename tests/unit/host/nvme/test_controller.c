@@ -23,7 +23,7 @@
 #define ENTRIES 8u
 
 static u8 *memory;
-static struct nvme *nvme;
+static struct nvme_target *nvme;
 static struct pci_function *f;
 static u32 interrupts, tails[2], heads[2];
 static u8 phases[2];
@@ -61,16 +61,16 @@ static void wait_csts(u32 mask, u32 value)
 
 static void set_up(const char *text)
 {
-	struct nvme_config config;
+	struct nvme_target_config config;
 	struct nvme_memory m = { map, NULL };
 	char why[320];
 	u32 word = 0, address = 0x20000000;
 
 	memory = calloc(1, MEMORY);
-	assert_int_equal(nvme_config_parse(text, &config, why, sizeof(why)), 0);
+	assert_int_equal(nvme_target_parse(text, &config, why, sizeof(why)), 0);
 	snprintf(config.serial, sizeof(config.serial), "UNIT");
-	assert_int_equal(nvme_create("nvme0", &config, &m, &nvme), 0);
-	f = nvme_function(nvme);
+	assert_int_equal(nvme_target_create("nvme0", &config, &m, &nvme), 0);
+	f = nvme_target_function(nvme);
 	f->deliver = deliver;
 	pci_config_write(f, PCI_BAR0, 4, (u32)BAR);
 	pci_config_write(f, PCI_BAR0 + 8, 4, address);
@@ -97,7 +97,7 @@ static void start(void)
 
 static void tear_down(void)
 {
-	nvme_destroy(nvme);
+	nvme_target_destroy(nvme);
 	free(memory);
 }
 
@@ -376,15 +376,15 @@ static void faults(void **state)
 	set_up("ram:1M");
 	start();
 	make_queue();
-	nvme_set_faults(nvme, &fault, 1);
+	nvme_target_set_faults(nvme, &fault, 1);
 	u16 one = run(1, read), two = run(1, read);
 
 	assert_int_equal(one + two, NVME_SC_UNRECOVERED_READ); /* each second one */
 	fault = (struct nvme_fault){ NVME_FAULT_DELAY, 30, 1 };
-	nvme_set_faults(nvme, &fault, 1);
+	nvme_target_set_faults(nvme, &fault, 1);
 	assert_int_equal(run(1, read), 0);
 	fault = (struct nvme_fault){ NVME_FAULT_DROP, 0, 1 };
-	nvme_set_faults(nvme, &fault, 1);
+	nvme_target_set_faults(nvme, &fault, 1);
 	read.cid = 11;
 	submit(1, read);
 	usleep(50000);
@@ -393,14 +393,14 @@ static void faults(void **state)
 	assert_int_equal(await(0).dw0, 0);
 	assert_int_equal(await(1).status >> 1, NVME_SC_ABORT_REQUESTED);
 	fault = (struct nvme_fault){ NVME_FAULT_STALL, 1, 1 };
-	nvme_set_faults(nvme, &fault, 1);
+	nvme_target_set_faults(nvme, &fault, 1);
 	submit(1, read);
 	usleep(50000);
 	assert_false(reap(1, &c));
-	nvme_set_faults(nvme, NULL, 0);
+	nvme_target_set_faults(nvme, NULL, 0);
 	assert_int_equal(await(1).status >> 1, 0);
 	fault = (struct nvme_fault){ NVME_FAULT_FATAL, 0, 1 };
-	nvme_set_faults(nvme, &fault, 1);
+	nvme_target_set_faults(nvme, &fault, 1);
 	submit(1, read);
 	wait_csts(NVME_CSTS_CFS, NVME_CSTS_CFS);
 	put(NVME_CC, 0);
