@@ -101,7 +101,8 @@ static void what_cannot_be_done_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(both_mappings_are_one_memory), TEST(a_page_can_be_taken_and_given_back), TEST(what_cannot_be_done_is_refused),
+		TEST(both_mappings_are_one_memory), TEST(a_page_can_be_taken_and_given_back),
+		TEST(what_cannot_be_done_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
