@@ -68,11 +68,11 @@ check-unit: $(UNIT)
 	@scripts/run-tests $(UNIT)
 print-deps:
 	@$(foreach d,$(FOLDERS),echo '$(d): $(deps/$(d))';)
-check-layers: $(UNIT)
+check-layers: $(O)/.setup $(UNIT)
 	@scripts/check-layers
 check-headers: $(O)/deps/.uapi
 	@scripts/check-headers
-check-style:
+check-style: $(O)/.setup
 	@scripts/check-style
 check: check-style check-layers check-headers check-unit  ## quick: style, layers, headers, unit tests
 
@@ -87,7 +87,7 @@ test:  ## everything CI runs
 	@scripts/test
 long:  ## long runs: TEST=fuzz|boots SEED= TIME=
 	@scripts/long "$(TEST)" "$(TIME)"
-report-size:  ## functions past 70 lines, files past 600
+report-size: $(O)/.setup  ## functions past 70 lines, files past 600
 	@scripts/report-size
 compile_commands.json: $(PROGRAMS)
 	@{ echo '['; find $(O) -name '*.json' -path '*.o.json' -exec cat {} + | sed '$$ s/,$$//'; echo ']'; } >$@

@@ -3,8 +3,9 @@
 
 vm-agent.py SOCKET wait SECONDS          until the agent answers
 vm-agent.py SOCKET exec SECONDS COMMAND  prints the output, exits with the command's status; 124 when time is up
+vm-agent.py SOCKET console          copies between a serial port and standard input and output until the port closes
 """
-import base64, fcntl, os, socket, sys, time
+import base64, fcntl, os, select, socket, sys, time
 
 
 class Agent:
@@ -77,7 +78,27 @@ class Agent:
         return None
 
 
+def console(path):
+    sock, sources = socket.socket(socket.AF_UNIX), [sys.stdin.fileno()]
+    sock.connect(path)
+    sources.append(sock)
+    while True:
+        for source in select.select(sources, [], [])[0]:
+            data = sock.recv(65536) if source is sock else os.read(source, 65536)
+            if source is sock:
+                if not data:
+                    return
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            elif data:
+                sock.sendall(data)
+            else:
+                sources.remove(source)  # the end of the input is not the end of the session
+
+
 def main():
+    if len(sys.argv) == 3 and sys.argv[2] == "console":
+        return console(sys.argv[1])
     if len(sys.argv) < 4 or sys.argv[2] not in ("wait", "exec"):
         sys.exit(__doc__)
     path, verb, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])

@@ -54,6 +54,7 @@ enum hv_status {
 	HV_STATUS_ACCESS_DENIED = 0x6,
 	HV_STATUS_INVALID_PARTITION_STATE = 0x7,
 	HV_STATUS_OPERATION_DENIED = 0x8,
+	HV_STATUS_INSUFFICIENT_MEMORY = 0xb,
 	HV_STATUS_INVALID_PARTITION_ID = 0xd,
 	HV_STATUS_INVALID_VP_INDEX = 0xe,
 	HV_STATUS_INVALID_CONNECTION_ID = 0x12,
@@ -266,9 +267,14 @@ _Static_assert(sizeof(struct hv_assert_virtual_interrupt) == 32, "hvhdk.h hv_inp
 #define HV_INTERRUPT_LEVEL BIT(0)
 #define HV_INTERRUPT_LOGICAL BIT(1)
 
+#define HV_MAP_READ 1u
+#define HV_MAP_WRITE 2u
+#define HV_MAP_KERNEL_EXECUTE 4u
+#define HV_MAP_USER_EXECUTE 8u
+
 struct hv_modify_vtl_protection_mask {
 	u64 partition_id;
-	u32 map_flags; /* 1 read, 2 write, 4 kernel execute, 8 user execute */
+	u32 map_flags; /* HV_MAP_*: what is left */
 	u8 input_vtl;
 	u8 pad[3];
 	u64 gpa_pages[];

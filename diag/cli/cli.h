@@ -49,7 +49,7 @@ enum exit_code command_inspect(struct session *session);
 enum exit_code command_kmsg(struct session *session);
 enum exit_code command_ping(struct session *session);
 
-/* colours.c */
+/* inspect.c */
 bool colour_wanted(const struct options *options);
 /* the tree's text with names coloured, to stdout */
 void print_tree(const char *text, bool colour);

@@ -1,4 +1,4 @@
-SRCS := partition.c kvm.c cpuid.c registers.c switch.c walk.c decode.c intercept.c msr.c synic.c stimer.c clock.c \
+SRCS := partition.c memory.c kvm.c cpuid.c registers.c switch.c walk.c decode.c intercept.c msr.c synic.c stimer.c clock.c \
 	apic.c hypercall.c exit.c vp.c
 DEPS := lib/core lib/log lib/os lib/apic
 LIBS := -lZydis -lpthread

@@ -87,12 +87,13 @@ static void find_operand(struct vp *vp, const ZydisDecodedInstruction *insn, con
 	ret->memory = true;
 }
 
-/* among the operands in memory, the one whose page is not RAM: string moves have two */
-static bool outside_ram(struct vp *vp, const struct decoded *d)
+/* among the operands in memory, the one whose page is no RAM or denied: string moves have two */
+static bool faults(struct vp *vp, const struct decoded *d)
 {
 	u64 gpa;
 
-	return walk_linear(vp, d->linear, &gpa) && !partition_memory(vp->partition, gpa, 1, false);
+	return walk_linear(vp, d->linear, &gpa) &&
+	       !memory_for_vtl0(vp->partition, gpa, 1, d->write ? HV_MAP_READ | HV_MAP_WRITE : HV_MAP_READ);
 }
 
 void decode_at_rip(struct vp *vp, struct decoded *ret)
@@ -118,9 +119,9 @@ void decode_at_rip(struct vp *vp, struct decoded *ret)
 		struct decoded candidate = *ret;
 
 		find_operand(vp, &insn, &operands[i], &candidate);
-		if (!ret->memory || outside_ram(vp, &candidate))
+		if (!ret->memory || faults(vp, &candidate))
 			*ret = candidate;
-		if (outside_ram(vp, ret))
+		if (faults(vp, ret))
 			return;
 	}
 }

@@ -280,20 +280,31 @@ void exit_vtl0(struct vp *vp)
 
 void vtl0_fault(struct vp *vp)
 {
+	struct partition *p = vp->partition;
 	struct decoded d;
 	u64 gpa;
 
 	decode_at_rip(vp, &d);
-	if (!d.length || !d.memory || !walk_linear(vp, d.linear, &gpa) || partition_memory(vp->partition, gpa, 1, false)) {
-		/* the instruction itself lies in a hole, or does something to memory that the decoder does not see */
-		const struct vcpu *v = &vp->per[VTL0].vcpu;
+	if (d.length && d.memory && walk_linear(vp, d.linear, &gpa)) {
+		/* an access may begin in a good page and end in a bad one */
+		u64 last, linear = d.linear + (d.size ? d.size - 1 : 0);
+		u32 access = d.write ? HV_MAP_READ | HV_MAP_WRITE : HV_MAP_READ;
 
-		if (!d.byte_count && walk_linear(vp, REGS(v).rip, &gpa)) {
-			intercept_memory(vp, gpa, REGS(v).rip, false, NULL, 0, 0);
+		if (memory_for_vtl0(p, gpa, 1, access) && walk_linear(vp, linear, &last)) {
+			gpa = last & ~(u64)(PAGE_SIZE - 1);
+			d.linear = linear & ~(u64)(PAGE_SIZE - 1);
+		}
+		if (!memory_for_vtl0(p, gpa, 1, access)) {
+			intercept_memory(vp, gpa, d.linear, d.write, d.bytes, d.byte_count, d.length);
 			return;
 		}
-		dump_and_stop(vp, VTL0, "an access to MMIO whose address could not be found");
+	}
+	if (!d.byte_count && walk_linear(vp, REGS(&vp->per[VTL0].vcpu).rip, &gpa)) { /* the instruction itself lies there */
+		intercept_memory(vp, gpa, REGS(&vp->per[VTL0].vcpu).rip, false, NULL, 0, 0);
 		return;
 	}
-	intercept_memory(vp, gpa, d.linear, d.write, d.bytes, d.byte_count, d.length);
+	/* what the decoder does not see, page tables for instance: no guest does this on purpose */
+	log_guest("VP %u VTL0: at %#llx, an access outside memory whose address was not found", vp->index,
+		  REGS(&vp->per[VTL0].vcpu).rip);
+	triple_fault(vp);
 }

@@ -1,4 +1,5 @@
 /* Hypercalls of both VTLs (TLFS chapter 3): checked input, one handler each, HV_STATUS_* out. */
+#include <errno.h>
 #include <string.h>
 
 #include "host/vtl/vp.h"
@@ -167,10 +168,6 @@ static u16 register_intercept_result(struct call *c)
 	return cpuid_register_result(c->vp->partition, &in.parameters);
 }
 
-/*
- * VTL2's RAM is never in VTL0's VM, so taking VTL0's access to it away changes nothing; anything else is refused rather
- * than accepted and not done.
- */
 static u16 modify_vtl_protection_mask(struct call *c)
 {
 	const struct hv_modify_vtl_protection_mask *in = (const void *)c->input;
@@ -178,14 +175,12 @@ static u16 modify_vtl_protection_mask(struct call *c)
 	if (c->input_len < sizeof(*in) + c->reps * sizeof(in->gpa_pages[0]))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	for (u32 i = c->start; i < c->reps; i++, c->done = i) {
-		u64 gpa = in->gpa_pages[i] << PAGE_SHIFT;
+		int r = memory_protect(c->vp->partition, in->gpa_pages[i] << PAGE_SHIFT, in->map_flags);
 
-		if (!partition_memory(c->vp->partition, gpa, PAGE_SIZE, true))
-			return HV_STATUS_INVALID_PARAMETER;
-		bool vtl2_ram = !partition_memory(c->vp->partition, gpa, PAGE_SIZE, false);
-
-		if (vtl2_ram ? in->map_flags != 0 : (in->map_flags & 0xf) != 0xf)
-			return HV_STATUS_OPERATION_DENIED;
+		if (r)
+			return r == -EINVAL ? HV_STATUS_INVALID_PARAMETER :
+			       r == -EPERM  ? HV_STATUS_OPERATION_DENIED :
+					      HV_STATUS_INSUFFICIENT_MEMORY;
 	}
 	return HV_STATUS_SUCCESS;
 }

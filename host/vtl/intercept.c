@@ -86,7 +86,10 @@ void intercept_memory(struct vp *vp, u64 gpa, u64 gva, bool write, const u8 *byt
 	m.tpr_priority = (u8)(vp->per[VTL0].apic.tpr >> 4);
 	m.instruction_byte_count = (u8)MIN(byte_count, 16u);
 	memcpy(m.instruction_bytes, bytes, m.instruction_byte_count);
-	deliver(vp, HVMSG_UNMAPPED_GPA, &m, sizeof(m), COUNT_MEMORY);
+	/* RAM that VTL2 has denied, or nothing at all */
+	bool ram = partition_memory(vp->partition, gpa, 1, true) != NULL;
+
+	deliver(vp, ram ? HVMSG_GPA_INTERCEPT : HVMSG_UNMAPPED_GPA, &m, sizeof(m), COUNT_MEMORY);
 }
 
 void intercept_msr(struct vp *vp, bool write)

@@ -155,7 +155,8 @@ int kvm_make_vms(struct partition *p)
 
 		for (u32 i = 0; !r && i < p->config.ram_count; i++)
 			if (vtl == VTL2 || !p->config.ram[i].vtl2)
-				r = add_slot(p->vm_fd[vtl], i, p->config.ram[i].base, p->config.ram[i].size, p->ram[i]);
+				r = add_slot(p->vm_fd[vtl], i, p->config.ram[i].base, p->config.ram[i].size,
+					     vtl == VTL0 ? p->vtl0_ram[i] : p->ram[i]);
 		if (r)
 			return r;
 	}

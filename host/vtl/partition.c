@@ -10,21 +10,6 @@
 
 LOG_DOMAIN("partition");
 
-static int map_ram(struct partition *p)
-{
-	for (u32 i = 0; i < p->config.ram_count; i++) {
-		const struct partition_ram *r = &p->config.ram[i];
-		void *at = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-		if (at == MAP_FAILED)
-			return log_err(-errno, "%lu MiB of guest memory at %#lx: ask for less with --memory",
-				       r->size / MiB, r->base);
-		madvise(at, r->size, MADV_DONTDUMP);
-		p->ram[i] = at;
-	}
-	return 0;
-}
-
 int partition_create(const struct partition_config *config, struct partition **ret)
 {
 	struct partition *p = calloc(1, sizeof(*p));
@@ -39,7 +24,7 @@ int partition_create(const struct partition_config *config, struct partition **r
 	int r = p->vps ? kvm_open(p) : log_err(-ENOMEM, "%u VPs", config->vp_count);
 
 	if (!r)
-		r = map_ram(p);
+		r = memory_map(p);
 	if (!r)
 		r = kvm_make_vms(p);
 	for (u32 i = 0; !r && i < config->vp_count; i++) {
@@ -62,23 +47,10 @@ void partition_destroy(struct partition *p)
 	for (u32 i = 0; i < p->vp_count; i++)
 		vp_destroy(&p->vps[i]);
 	kvm_close(p);
-	for (u32 i = 0; i < p->config.ram_count; i++)
-		if (p->ram[i])
-			munmap(p->ram[i], p->config.ram[i].size);
+	memory_unmap(p);
 	pthread_mutex_destroy(&p->lock);
 	free(p->vps);
 	free(p);
-}
-
-void *partition_memory(struct partition *p, u64 gpa, u64 len, bool vtl2)
-{
-	for (u32 i = 0; i < p->config.ram_count; i++) {
-		const struct partition_ram *r = &p->config.ram[i];
-
-		if ((vtl2 || !r->vtl2) && range_within(gpa, len, r->base, r->size))
-			return p->ram[i] + (gpa - r->base);
-	}
-	return NULL;
 }
 
 int partition_set_register(struct partition *p, enum vtl vtl, u32 name, const u64 value[2])

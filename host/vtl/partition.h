@@ -60,7 +60,7 @@ int partition_create(const struct partition_config *config, struct partition **r
 /* stops and frees; NULL is fine */
 void partition_destroy(struct partition *p);
 
-/* host address of [gpa, gpa+len) when all of it is RAM of one range, else NULL. vtl2 false: VTL2's RAM does not count. */
+/* host address of [gpa, gpa+len) when all of it is RAM of one range, else NULL; vtl2 false: only what VTL0 may use now */
 void *partition_memory(struct partition *p, u64 gpa, u64 len, bool vtl2);
 
 /* Before partition_start: a register of VP 0, Hyper-V name. */

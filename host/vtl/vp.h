@@ -103,7 +103,8 @@ struct partition {
 	struct partition_config config;
 	int kvm_fd, vm_fd[VTL_COUNT];
 	size_t run_size;
-	u8 *ram[PARTITION_MAX_RAM];
+	u8 *ram[PARTITION_MAX_RAM], *vtl0_ram[PARTITION_MAX_RAM]; /* memory.c; the second is NULL for VTL2's RAM */
+	u8 *denied[PARTITION_MAX_RAM]; /* for each page of VTL0's RAM, the HV_MAP_* that VTL2 took away */
 	void *hole; /* address space behind VTL0's MMIO: nobody may touch it */
 	u64 hole_size;
 	u64 tsc_khz, tsc_scale, tsc_offset;
@@ -180,6 +181,14 @@ struct decoded {
 	u32 size;
 };
 void decode_at_rip(struct vp *vp, struct decoded *ret);
+
+/* memory.c */
+int memory_map(struct partition *p) __must_check;
+void memory_unmap(struct partition *p);
+/* NULL: not VTL0's RAM, or VTL2 has denied one of these accesses (HV_MAP_*) to a page of it */
+void *memory_for_vtl0(struct partition *p, u64 gpa, u64 len, u32 access);
+/* what VTL0 may do with a page. -EINVAL: not RAM; -EPERM: KVM has no such protection; -ENOMEM: too many pieces */
+int memory_protect(struct partition *p, u64 gpa, u32 allowed) __must_check;
 
 /* walk.c: VTL0's page tables */
 bool walk_linear(struct vp *vp, u64 linear, u64 *ret_gpa);

@@ -14,7 +14,7 @@
 
 static bool read_table(struct vp *vp, u64 gpa, void *entry, u32 size)
 {
-	const void *at = partition_memory(vp->partition, gpa, size, false);
+	const void *at = memory_for_vtl0(vp->partition, gpa, size, HV_MAP_READ);
 
 	if (at)
 		memcpy(entry, at, size);
@@ -90,7 +90,7 @@ u32 fetch_code(struct vp *vp, u64 linear, u8 *bytes, u32 len)
 
 		if (!walk_linear(vp, linear + got, &gpa))
 			break;
-		const void *at = partition_memory(vp->partition, gpa, chunk, false);
+		const void *at = memory_for_vtl0(vp->partition, gpa, chunk, HV_MAP_READ);
 
 		if (!at)
 			break;

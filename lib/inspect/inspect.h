@@ -43,6 +43,9 @@ void inspect_rw_text(struct inspect *in, const char *name, const struct inspect_
 /* true when a request could want this child: to spare costly preparation */
 bool inspect_wants(struct inspect *in, const char *name);
 
+/* the process's log: its filter, writable, and what was suppressed */
+void trace_inspect(void *object, struct inspect *in);
+
 /* ---- requests */
 struct inspect_request {
 	const char *path;      /* "" or "a/b"; must live until done */

@@ -16,7 +16,7 @@
  * through MSHV_SET_POLL_FILE, which sets `cancel` in the run page. The VP therefore clears `cancel` first, then looks at
  * the ring and the list (exec_pending), then enters: a completion before the clearing is seen by the look, one after it
  * finds `cancel` cleared and sets it, and the kernel checks it with interrupts off before entering VTL0. So the order
- * clear -> look -> enter is the whole rule, and it is in vmm/vp/run.c in that order.
+ * clear -> look -> enter is the whole rule, and it is in vmm/vp/vp.c in that order.
  *
  * Between P3 of two producers only the first finds WAITING: kicks do not pile up.
  */

@@ -30,5 +30,10 @@ check "pvdiag --help" matches 'inspect' "$O/native/bin/pvdiag" --help
 check "scripts/vm: no such machine" fails_with 1 'not up' scripts/vm -n nobody exec true
 echo 'CONFIG_NO_SUCH_OPTION_AT_ALL=y' >"$work/bad.config"
 check "a kernel option that does not survive" matches 'NO_SUCH_OPTION_AT_ALL is n, wanted y' kernel/build "$work/k" "$work/bad.config"
+# a host that gives no device tree (missing nodes and properties: tests/unit/boot, on the same code)
+python3 tests/e2e/without_header.py "$image" 312 "$work/no-tree.igvm"
+vm -n tree up --no-wait --igvm "$work/no-tree.igvm"
+check "the shim: no device tree" bash -c 'scripts/vm -n tree wait 60; [ $? = 3 ]'
+check "the shim says what is wrong" matches 'shim: cannot start VTL2: device tree from the host: there is no device tree' vm -n tree logs
 rm -rf "$work"
 finish

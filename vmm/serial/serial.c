@@ -57,12 +57,12 @@ static void take_tx(struct serial *s)
 	device_lock(&s->com->dev);
 	unsigned waiting = u->tx_count;
 
-	if (waiting >= SERIAL_PAYLOAD_MAX || (waiting && (s->gathered || s->tx_flush))) {
+	if (waiting >= UART_PAYLOAD_MAX || (waiting && (s->gathered || s->tx_flush))) {
 		s->tx_len = uart_take(u, s->tx, sizeof(s->tx));
 		s->tx_wake_at = NEVER; /* the host's answer wakes the pump */
 		s->tx_flush = u->tx_count && s->tx_flush;
 	} else {
-		s->tx_wake_at = waiting ? SERIAL_PAYLOAD_MAX : 1;
+		s->tx_wake_at = waiting ? UART_PAYLOAD_MAX : 1;
 	}
 	device_unlock(&s->com->dev);
 	if (s->tx_len) {
@@ -83,7 +83,7 @@ static void pump(struct task *task)
 		return;
 	push_rx(s);
 	if (s->rx_at == s->rx_len && s->rx_available && !s->rx_in_flight) {
-		struct serial_header ask = { 1, SERIAL_HOST_REQUEST, SERIAL_REQUEST_RX };
+		struct uart_header ask = { 1, UART_HOST_REQUEST, UART_GET_RX_DATA };
 
 		if (say(s, &ask, sizeof(ask))) {
 			s->rx_in_flight = true;
@@ -96,7 +96,7 @@ static void pump(struct task *task)
 		take_tx(s);
 	if (!s->tx_len)
 		return;
-	struct serial_tx tx = { .header = { 1, SERIAL_HOST_NOTIFICATION, SERIAL_TX_DATA }, .len = (u8)s->tx_len };
+	struct uart_tx_data tx = { .header = { 1, UART_HOST_NOTIFICATION, UART_TX_DATA_AVAILABLE }, .length = (u8)s->tx_len };
 
 	memcpy(tx.data, s->tx, s->tx_len);
 	if (say(s, &tx, sizeof(tx))) {
@@ -110,7 +110,7 @@ static bool on_response(struct serial *s, u16 id, struct bytes b)
 	u8 accepted, len, more;
 	struct bytes data;
 
-	if (id == SERIAL_REQUEST_VERSION && s->state == SERIAL_NEGOTIATING) {
+	if (id == UART_VERSION_REQUEST && s->state == SERIAL_NEGOTIATING) {
 		if (!bytes_u8(&b, &accepted))
 			return false;
 		if (!accepted) {
@@ -120,8 +120,8 @@ static bool on_response(struct serial *s, u16 id, struct bytes b)
 		s->state = SERIAL_READY;
 		return true;
 	}
-	if (id != SERIAL_REQUEST_RX || !s->rx_in_flight || !bytes_u8(&b, &len) || !bytes_u8(&b, &more) ||
-	    len > SERIAL_PAYLOAD_MAX || !bytes_take(&b, len, &data))
+	if (id != UART_GET_RX_DATA || !s->rx_in_flight || !bytes_u8(&b, &len) || !bytes_u8(&b, &more) ||
+	    len > UART_PAYLOAD_MAX || !bytes_take(&b, len, &data))
 		return false;
 	s->rx_in_flight = false;
 	s->rx_available |= more != 0;
@@ -136,13 +136,13 @@ static bool on_notification(struct serial *s, u16 id, struct bytes b)
 	u8 status, connected;
 
 	switch (id & 0xff) {
-	case SERIAL_RX_AVAILABLE:
+	case UART_RX_DATA_AVAILABLE:
 		s->rx_available = true;
 		return true;
-	case SERIAL_TX_COMPLETED:
+	case UART_TX_COMPLETED:
 		s->tx_in_flight = false;
 		return true;
-	case SERIAL_MODEM_STATUS:
+	case UART_SET_MODEM_STATUS:
 		if (!bytes_u8(&b, &status) || !bytes_u8(&b, &connected))
 			return false;
 		device_lock(&s->com->dev);
@@ -157,10 +157,10 @@ void serial_receive(void *object, const u8 *data, size_t len)
 {
 	struct serial *s = object;
 	struct bytes b = bytes_of(data, len);
-	struct serial_header h;
+	struct uart_header h;
 	bool good = bytes_copy(&b, &h, sizeof(h)) && h.version == 1 &&
-		    ((h.type == SERIAL_HOST_RESPONSE && on_response(s, h.id, b)) ||
-		     (h.type == SERIAL_GUEST_NOTIFICATION && on_notification(s, h.id, b)));
+		    ((h.type == UART_HOST_RESPONSE && on_response(s, h.id, b)) ||
+		     (h.type == UART_GUEST_NOTIFICATION && on_notification(s, h.id, b)));
 
 	if (!good) {
 		s->bad_messages++;
@@ -221,7 +221,7 @@ void serial_init(struct serial *s, struct com *com, struct exec *exec)
 
 void serial_negotiate(struct serial *s)
 {
-	struct serial_version_request request = { { 1, SERIAL_HOST_REQUEST, SERIAL_REQUEST_VERSION }, SERIAL_VERSION };
+	struct uart_version_request request = { { 1, UART_HOST_REQUEST, UART_VERSION_REQUEST }, UART_VERSION };
 
 	s->state = SERIAL_NEGOTIATING;
 	say(s, &request, sizeof(request));

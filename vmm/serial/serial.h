@@ -2,7 +2,7 @@
 #pragma once
 
 #include "vmm/chipset/chipset.h"
-#include "vmm/serial/protocol.h"
+#include "spec/uart_channel.h"
 #include "vmm/uio/uio.h"
 
 enum serial_state { SERIAL_CLOSED, SERIAL_NEGOTIATING, SERIAL_READY, SERIAL_FAILED };
@@ -22,7 +22,7 @@ struct serial {
 	/* under the device's lock, for VPs: how many bytes are worth a wake of the pump; send even a few; input waits for room */
 	unsigned tx_wake_at;
 	bool tx_flush, rx_waits;
-	u8 rx[SERIAL_PAYLOAD_MAX], tx[SERIAL_PAYLOAD_MAX];
+	u8 rx[UART_PAYLOAD_MAX], tx[UART_PAYLOAD_MAX];
 	unsigned rx_at, rx_len, tx_len;
 	u64 bad_messages;
 };

@@ -37,7 +37,7 @@ int assemble(struct worker *w)
 {
 	struct device *const devices[] = { &w->ioapic.dev, &w->pic.dev, &w->pit.dev, &w->rtc.dev, &w->pm.dev, &w->legacy.dev,
 					   &w->com[0].dev, &w->com[1].dev };
-	const struct guid instances[] = { SERIAL_INSTANCE_COM1, SERIAL_INSTANCE_COM2 };
+	const struct guid instances[] = { UART_COM1, UART_COM2 };
 
 	w->isa = (struct isa){ &w->ioapic, &w->pic };
 	w->power.event = power_event;
@@ -148,24 +148,6 @@ static void vm_inspect(void *object, struct inspect *in)
 	inspect_child(in, "serial", all_serial_inspect, w);
 	inspect_child(in, "nvme", nvme_devices_inspect, w->nvme);
 	inspect_child(in, "executors", executors_inspect, w);
-}
-
-static void filter_get(void *object, char *text, size_t size)
-{
-	log_get_filter(text, size);
-}
-
-static int filter_set(void *object, const char *text)
-{
-	return log_set_filter(text);
-}
-
-static void trace_inspect(void *object, struct inspect *in)
-{
-	static const struct inspect_text filter = { filter_get, filter_set };
-
-	inspect_rw_text(in, "filter", &filter, object);
-	inspect_count(in, "suppressed", log_suppressed_total());
 }
 
 static void build_inspect(void *object, struct inspect *in)

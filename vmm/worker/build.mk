@@ -1,4 +1,4 @@
-SRCS := assemble.c link.c worker.c kmsg.c nvme.c
+SRCS := assemble.c link.c worker.c nvme.c
 DEPS := lib/core lib/log lib/os lib/inspect lib/state lib/task lib/rpc vmm/hcl vmm/mem vmm/bus vmm/chipset vmm/vp vmm/loader \
 	vmm/uio vmm/serial vmm/vfio vmm/nvme
 FLAVOURS := target host

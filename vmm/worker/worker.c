@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/log/kmsg.h"
 #include "lib/log/log.h"
 #include "vmm/mem/protect.h"
 #include "vmm/worker/nvme.h"
@@ -181,7 +182,7 @@ int worker_main(int argc, char **argv)
 	struct worker *w = calloc(1, sizeof(*w));
 	int r;
 
-	kmsg_sink_install();
+	kmsg_install("vmm");
 	signal(SIGPIPE, SIG_IGN);
 	if (!w)
 		return 1;

@@ -79,9 +79,6 @@ void worker_notify(struct worker *w, enum link_notification type, unsigned vp, c
 /* any thread, once: no VP enters VTL0 again */
 void worker_stop_vps(struct worker *w);
 
-/* records to /dev/kmsg with <level> and domain */
-void kmsg_sink_install(void);
-
 /*
  * The program. Expects the descriptors of link.h and 0-2 open. Returns an exit status: 0 after LINK_STOP or end of file on
  * fd 3, 1 on failure, told on fd 7 before.
