@@ -11,6 +11,9 @@
 LOG_DOMAIN("nvme");
 
 #define DEVICES_MAX 16u
+/* the kernel finds and binds functions beside us: look a few times after the start, then when an operator asks */
+#define LOOKS 10u
+#define LOOK_NS 1000000000ull
 
 struct nvme_device {
 	struct nvme_transport transport;
@@ -44,6 +47,8 @@ struct nvme_devices {
 	u32 exec_count, count, ending;
 	struct op *done;
 	struct nvme_device *list[DEVICES_MAX];
+	struct timer look_again;
+	u32 looks_left, replaced;
 };
 
 /* ---- transport */
@@ -128,9 +133,14 @@ static void started(struct nvme *n, int result)
 
 /* ---- opening */
 
-static void device_close(struct nvme_device *d)
+/* of a device that could not be opened wholly */
+static void device_discard(struct nvme_device *d)
 {
-	nvme_destroy(d->controller);
+	if (d->vfio && d->transport.vector_count) {
+		/* executors may have orders to listen to its interrupts: what those point at stays */
+		vfio_release(d->vfio);
+		return;
+	}
 	vfio_close(d->vfio);
 	dma_pool_destroy(d->dma);
 	free(d);
@@ -191,11 +201,55 @@ static void start_there(struct op *op, int ignored)
 	nvme_start(container_of(op, struct nvme_device, shut_down)->controller);
 }
 
+/* where a controller of this instance goes; NULL: one is there, or there is no room */
+static struct nvme_device **place_for(struct nvme_devices *all, const struct guid *instance)
+{
+	for (u32 i = 0; i < all->count; i++)
+		if (guid_equal(&all->list[i]->instance, instance))
+			return all->list[i]->registers_len ? NULL : &all->list[i]; /* given back: another life of it */
+	return all->count < DEVICES_MAX ? &all->list[all->count] : NULL;
+}
+
+static int look(struct nvme_devices *all)
+{
+	struct guid found[DEVICES_MAX];
+	u32 count = vfio_find(found, DEVICES_MAX);
+
+	for (u32 i = 0; i < count; i++) {
+		struct nvme_device **place = place_for(all, &found[i]);
+		struct nvme_device *d = place ? calloc(1, sizeof(*d)) : NULL;
+
+		if (!place)
+			continue;
+		if (!d)
+			return log_err(-ENOMEM, "NVMe controllers");
+		d->owner = all;
+		d->instance = found[i];
+		if (device_open(d)) {
+			device_discard(d); /* said there; the guest may do without */
+			continue;
+		}
+		if (place == &all->list[all->count])
+			all->count++;
+		else
+			all->replaced++; /* the old one stays in memory: its rings' reads of eventfds never end */
+		*place = d;
+		exec_post(all->home, &d->shut_down, start_there, 0);
+	}
+	return 0;
+}
+
+static void look_again(struct timer *timer)
+{
+	struct nvme_devices *all = container_of(timer, struct nvme_devices, look_again);
+
+	if (!all->ending && !look(all) && --all->looks_left)
+		timer_arm(all->home, timer, exec_now_ns(all->home) + LOOK_NS);
+}
+
 int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_count, struct nvme_devices **ret)
 {
 	struct nvme_devices *all = calloc(1, sizeof(*all));
-	struct guid found[DEVICES_MAX];
-	u32 count = vfio_find(found, DEVICES_MAX);
 
 	if (!all)
 		return log_err(-ENOMEM, "NVMe controllers");
@@ -205,21 +259,10 @@ int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_cou
 		all->exec_list[i] = execs[i];
 	all->execs = all->exec_list;
 	*ret = all;
-	for (u32 i = 0; i < count; i++) {
-		struct nvme_device *d = calloc(1, sizeof(*d));
-
-		if (!d)
-			return log_err(-ENOMEM, "NVMe controllers");
-		d->owner = all;
-		d->instance = found[i];
-		if (device_open(d)) {
-			device_close(d); /* said there; the guest may do without */
-			continue;
-		}
-		all->list[all->count++] = d;
-		exec_post(home, &d->shut_down, start_there, 0);
-	}
-	return 0;
+	all->look_again.fire = look_again;
+	all->looks_left = LOOKS;
+	timer_arm(home, &all->look_again, exec_now_ns(home) + LOOK_NS);
+	return look(all);
 }
 
 static void one_ended(struct op *op, int result)
@@ -268,10 +311,25 @@ static void device_inspect(void *object, struct inspect *in)
 	inspect_child(in, "dma", dma_pool_inspect, d->dma);
 }
 
+static void look_get(void *object, char *text, size_t size)
+{
+	snprintf(text, size, "%u", ((struct nvme_devices *)object)->count);
+}
+
+static int look_set(void *object, const char *text)
+{
+	return look(object);
+}
+
 void nvme_devices_inspect(void *object, struct inspect *in)
 {
+	static const struct inspect_text look_ops = { look_get, look_set };
 	struct nvme_devices *all = object;
 
-	for (u32 i = 0; all && i < all->count; i++)
+	if (!all)
+		return;
+	inspect_rw_text(in, "look", &look_ops, all);
+	inspect_count(in, "replaced", all->replaced);
+	for (u32 i = 0; i < all->count; i++)
 		inspect_child(in, all->list[i]->name, device_inspect, all->list[i]);
 }

@@ -7,8 +7,9 @@
 struct nvme_devices;
 
 /*
- * Opens every controller bound to vfio-pci now and starts its bring-up on home; queue i of each runs on execs[i], none of
- * which may be busy yet. A controller that cannot be opened is said and left out. -ENOMEM else 0.
+ * Opens every controller bound to vfio-pci and starts its bring-up on home; queue i of each runs on execs[i]. Looks again
+ * each second for ten seconds, and when vm/nvme/look is written; one that came back is a new controller. A controller that
+ * cannot be opened is said and left out. Home, or before it runs. -ENOMEM else 0.
  */
 int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_count, struct nvme_devices **ret) __must_check;
 /* home: shuts all controllers down as far as they answer, then done->done() on home. d may be NULL. */
