@@ -40,9 +40,10 @@ static bool slot_free(struct hv_message *slot)
 static struct hv_message *slot_of(struct vp *vp, enum vtl vtl, u8 sint)
 {
 	u64 simp = vp->per[vtl].synic.simp;
-	struct hv_message *slots =
-		simp & HV_MSR_PAGE_ENABLE ? partition_memory(vp->partition, simp & HV_MSR_PAGE_GPA, PAGE_SIZE, vtl == VTL2) : NULL;
+	struct hv_message *slots = NULL;
 
+	if (simp & HV_MSR_PAGE_ENABLE)
+		slots = partition_memory(vp->partition, simp & HV_MSR_PAGE_GPA, PAGE_SIZE, vtl == VTL2);
 	return slots ? &slots[sint] : NULL;
 }
 

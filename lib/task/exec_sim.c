@@ -192,7 +192,8 @@ static void destroy(struct exec *exec)
 
 static const struct exec_impl impl = {
 	.now_ns = now, .reap = reap, .ready = ready, .wait = wait_never, .arm = arm, .kick = kick, .rw = rw,
-	.fdatasync = fdatasync_op, .fallocate = fallocate_op, .poll = poll_op, .cancel = cancel, .begin = begin, .destroy = destroy,
+	.fdatasync = fdatasync_op, .fallocate = fallocate_op, .poll = poll_op, .cancel = cancel, .begin = begin,
+	.destroy = destroy,
 };
 
 struct sim *sim_create(u64 seed)

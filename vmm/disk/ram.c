@@ -76,7 +76,8 @@ struct disk *disk_ram(u64 bytes, u32 sector_size, const struct guid *id)
 	ram->disk = (struct disk){ .ops = &ops, .kind = "ram", .sector_size = sector_size, .sectors = sectors,
 				   .physical_size = PAGE_SIZE, .unmap_granularity = PAGE_SIZE / sector_size,
 				   .unmap_zeroes = true, .id = *id };
-	ram->data = mmap(NULL, disk_bytes(&ram->disk), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ram->data = mmap(NULL, disk_bytes(&ram->disk), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
 	if (ram->data == MAP_FAILED) {
 		log_err(-errno, "RAM disk of %llu bytes", (unsigned long long)bytes);
 		free(ram);

@@ -54,8 +54,8 @@ static void done(struct disk_request *r, int result)
 }
 
 /* submits, waits, checks that the request came back as it was */
-static int request(struct bed *b, struct disk *d, enum disk_op op, u32 flags, u64 sector, u64 count, struct iovec *iov, unsigned n,
-		   size_t skip)
+static int request(struct bed *b, struct disk *d, enum disk_op op, u32 flags, u64 sector, u64 count, struct iovec *iov,
+		   unsigned n, size_t skip)
 {
 	struct iovec before[8];
 	struct call c = { .r = { .op = op, .flags = flags, .sector = sector, .count = count, .iov = iov, .iov_count = n,
@@ -101,7 +101,8 @@ static void model(struct bed *b, struct disk *d)
 		u64 count = sim_random(b->sim) % 60 + 1, sector = sim_random(b->sim) % (d->sectors - count);
 		size_t len = (size_t)count * d->sector_size, cut = 1 + (size_t)(sim_random(b->sim) % (len - 1)),
 		       skip = (size_t)(sim_random(b->sim) % 40);
-		struct iovec iov[3] = { { buffer, skip + 3 }, { buffer + skip + 3, cut }, { buffer + skip + 3 + cut, len - cut } };
+		struct iovec iov[3] = { { buffer, skip + 3 }, { buffer + skip + 3, cut },
+					{ buffer + skip + 3 + cut, len - cut } };
 		u8 *at = copy + sector * d->sector_size;
 
 		memset(buffer, i * 7 + 1, MODEL_BUFFER);
