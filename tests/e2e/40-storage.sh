@@ -22,9 +22,9 @@ check "a discard gives zeroes" g '. /tmp/names; dd if=/tmp/r of=$rw bs=1M count=
 check "the read-only disk refuses writes" g '. /tmp/names; ! dd if=/tmp/r of=$ro bs=4k count=1 oflag=direct 2>/dev/null'
 check "a read error arrives in the guest" bash -c 'f=vm/storage/scsi0/luns/0/disk/below/below
 	set() { scripts/vm -n disks diag inspect -u "$2" $f/$1 >/dev/null; }
-	set op_mask 1; set kind 1; set one_in 1; scripts/vm -n disks diag inspect -r $f >/dev/null
+	set op_mask 1; set fault 1; set one_in 1; scripts/vm -n disks diag inspect -r $f >/dev/null
 	scripts/vm -n disks exec ". /tmp/names; ! dd if=\$rw of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null" && r=0 || r=1
-	set kind 0; scripts/vm -n disks diag inspect -r $f >/dev/null
+	set fault 0; scripts/vm -n disks diag inspect -r $f >/dev/null
 	scripts/vm -n disks exec "dmesg | grep -q \"Medium Error\"" && [ $r = 0 ]'
 check "afterwards it reads again" g '. /tmp/names; dd if=$rw of=/dev/null bs=4k count=1 iflag=direct'
 check "the driver leaves and comes back" g 'for i in 1 2; do rmmod sd_mod hv_storvsc || exit 1; disks 30 || exit 1; sleep 1; done; . /tmp/names; rw=/dev/$(ls /sys/class/scsi_disk/0:0:0:0/device/block); b=$(dd if=$rw bs=1M skip=16 count=16 iflag=direct 2>/dev/null | md5sum); [ "$(md5sum </tmp/r)" = "$b" ]'

@@ -93,7 +93,7 @@ static void fault_inspect(struct disk *disk, struct inspect *in)
 {
 	struct fault *f = of(disk);
 
-	inspect_rw_u32(in, "kind", &f->set_kind, FAULT_NONE, FAULT_MISDIRECT);
+	inspect_rw_u32(in, "fault", &f->set_kind, FAULT_NONE, FAULT_MISDIRECT);
 	inspect_rw_u32(in, "op_mask", &f->set_mask, 0, (1u << DISK_OPS) - 1);
 	inspect_rw_u32(in, "one_in", &f->set_one_in, 0, ~0u);
 	disk_fault_set(disk, f->set_kind, f->set_mask, f->set_one_in, atomic_load(&f->error));

@@ -118,8 +118,8 @@ void gpadl_header(struct vmbus *bus, struct bytes b)
 	u16 len, range_count;
 	struct gpadl *g = NULL;
 
-	if (!bytes_skip(&b, sizeof(struct vmbus_header)) || !bytes_u32(&b, &relid) || !bytes_u32(&b, &id) || !bytes_u16(&b, &len) ||
-	    !bytes_u16(&b, &range_count)) {
+	if (!bytes_skip(&b, sizeof(struct vmbus_header)) || !bytes_u32(&b, &relid) || !bytes_u32(&b, &id) ||
+	    !bytes_u16(&b, &len) || !bytes_u16(&b, &range_count)) {
 		vmbus_mistake(bus, "GPADL header cut short", (u32)b.left);
 		return;
 	}

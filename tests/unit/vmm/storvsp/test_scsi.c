@@ -192,7 +192,8 @@ static void blocks_are_unmapped_and_repeated(void **state)
 	assert_int_equal(first_byte(16), 0);
 	assert_int_equal(first_byte(24), 0x77);
 	assert_int_equal(first_byte(100), 0);
-	assert_int_equal(RUN(false, 0, SCSI_WRITE_SAME_16, CDB_WS_NDOB | CDB_WS_UNMAP, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0), 0);
+	assert_int_equal(RUN(false, 0, SCSI_WRITE_SAME_16, CDB_WS_NDOB | CDB_WS_UNMAP,
+			     0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0), 0);
 	assert_int_equal(first_byte(8), 0);
 	assert_int_equal(first_byte(12), 0x77);
 	RUN(false, 512, SCSI_WRITE_SAME_10, 0, 0, 0, 0, 8, 0, 0, 0, 0);

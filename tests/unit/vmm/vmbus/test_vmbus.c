@@ -32,10 +32,12 @@ static void run(struct vmbus_channel *c)
 	bool signal;
 
 	of(c)->runs++;
-	while (ring_read(&c->in, data, sizeof(data), &got, &signal) == RING_OK)
-		if (ring_write(&c->out, VMBUS_PACKET_COMPLETION, 0, got.transaction_id, data, got.len, NULL, 0, &signal) == RING_OK &&
-		    signal)
+	while (ring_read(&c->in, data, sizeof(data), &got, &signal) == RING_OK) {
+		u64 id = got.transaction_id;
+
+		if (ring_write(&c->out, VMBUS_PACKET_COMPLETION, 0, id, data, got.len, NULL, 0, &signal) == RING_OK && signal)
 			vmbus_channel_interrupt(c);
+	}
 }
 static void stop(struct vmbus_channel *c)
 {
@@ -50,7 +52,9 @@ static const struct vmbus_channel_ops ops = { start, run, stop, closed, gone };
 static int set_up(void **state)
 {
 	g = model_create(3);
-	echo = (struct echo){ .channel = { .ops = &ops, .name = "echo", .interface.data1 = 7, .instance.data1 = 8, .user[0] = 9 } };
+	echo = (struct echo){
+		.channel = { .ops = &ops, .name = "echo", .interface.data1 = 7, .instance.data1 = 8, .user[0] = 9 }
+	};
 	return vmbus_offer(g->bus, &echo.channel);
 }
 
@@ -285,7 +289,8 @@ static void opens_that_cannot_be(void **state)
 {
 	struct vmbus_open m = { .header.type = VMBUS_OPEN, .relid = 1, .gpadl = 60, .downstream_page = 2 };
 	static const struct { u32 relid, gpadl, vp, downstream; } wrong[] = {
-		{ 2, 60, 0, 2 }, { 1, 61, 0, 2 }, { 1, 60, 2, 2 }, { 1, 60, 0, 1 }, { 1, 60, 0, 3 }, { 1, 60, 0, ~0u }, { 300, 60, 0, 2 },
+		{ 2, 60, 0, 2 }, { 1, 61, 0, 2 }, { 1, 60, 2, 2 }, { 1, 60, 0, 1 }, { 1, 60, 0, 3 }, { 1, 60, 0, ~0u },
+		{ 300, 60, 0, 2 },
 	};
 
 	assert_true(model_connect(g, VMBUS_VERSION_IRON));
