@@ -132,6 +132,14 @@ struct hv_deliverable_intercept {
 	u32 reserved;
 };
 
+struct hv_sint_deliverable {
+	struct hv_intercept_header header;
+	u16 sints; /* bit n: SINT n's slot is free */
+	u16 reserved1;
+	u32 reserved2;
+};
+_Static_assert(sizeof(struct hv_sint_deliverable) == 48, "hvdef HvX64SynicSintDeliverableMessage");
+
 struct hv_apic_eoi {
 	u32 vp_index;
 	u32 vector;
@@ -148,3 +156,23 @@ struct hv_synic_event_flags {
 	u64 flags[32];
 };
 _Static_assert(sizeof(struct hv_synic_event_flags) == 256, "TLFS HV_SYNIC_EVENT_FLAGS");
+
+/* ---- what a higher VTL posts and signals directly, without a port (hvdef PostMessageDirect, SignalEventDirect) */
+struct hv_post_message_direct {
+	u64 partition_id;
+	u32 vp_index;
+	u8 vtl, reserved1[3];
+	u8 sint, reserved2[3];
+	u8 message[sizeof(struct hv_message)]; /* not aligned for a struct hv_message */
+	u32 reserved3;
+};
+_Static_assert(sizeof(struct hv_post_message_direct) == 280, "hvdef PostMessageDirect");
+_Static_assert(offsetof(struct hv_post_message_direct, message) == 20, "hvdef PostMessageDirect");
+
+struct hv_signal_event_direct {
+	u64 partition_id;
+	u32 vp_index;
+	u8 vtl, sint;
+	u16 flag;
+};
+_Static_assert(sizeof(struct hv_signal_event_direct) == 16, "hvdef SignalEventDirect");

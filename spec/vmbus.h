@@ -7,6 +7,12 @@
 #define VMBUS_VERSION_COPPER VMBUS_VERSION(6, 0)
 #define VMBUS_VERSION_IRON VMBUS_VERSION(5, 3)
 #define VMBUS_VERSION_WIN10_V5 VMBUS_VERSION(5, 0)
+#define VMBUS_VERSION_WIN10_RS3 VMBUS_VERSION(4, 1)
+#define VMBUS_VERSION_WIN10_RS4 VMBUS_VERSION(5, 1)
+#define VMBUS_VERSION_WIN10_RS5 VMBUS_VERSION(5, 2)
+#define VMBUS_VERSION_WIN10 VMBUS_VERSION(4, 0)
+#define VMBUS_VERSION_WIN8_1 VMBUS_VERSION(3, 0)
+#define VMBUS_VERSION_WIN8 VMBUS_VERSION(2, 4)
 
 enum vmbus_message_type {
 	VMBUS_OFFER = 1,
@@ -69,6 +75,8 @@ struct vmbus_open {
 };
 _Static_assert(sizeof(struct vmbus_open) == 148, "hyperv.h vmbus_channel_open_channel");
 
+#define VMBUS_VP_NO_INTERRUPT 0xffffffffu /* target_vp: the guest polls (vmbus_core VP_INDEX_DISABLE_INTERRUPT) */
+
 struct vmbus_open_result {
 	struct vmbus_header header;
 	u32 relid, open_id, status;
@@ -121,6 +129,12 @@ struct vmbus_version_response {
 	u32 connection_id; /* for later messages, from version 5.0 on */
 };
 
+struct vmbus_version_response2 { /* to 6.0 and later, when supported */
+	struct vmbus_version_response response;
+	u32 supported_features;
+};
+_Static_assert(sizeof(struct vmbus_version_response2) == 20, "openvmm protocol.rs VersionResponse2");
+
 struct vmbus_tl_connect_request {
 	struct vmbus_header header;
 	struct guid endpoint, service;
@@ -142,6 +156,13 @@ struct vmbus_modify_channel_response {
 	u32 relid, status;
 };
 
+enum vmbus_status { /* NTSTATUS values, in the status fields above */
+	VMBUS_STATUS_SUCCESS = 0,
+	VMBUS_STATUS_UNSUCCESSFUL = 0xc0000001,
+	VMBUS_STATUS_CONNECTION_REFUSED = 0xc0000236,
+};
+#define VMBUS_CONNECTION_FAILED_UNKNOWN 2u /* vmbus_version_response.state */
+
 /* ---- rings */
 struct vmbus_ring_control { /* first page of a ring */
 	u32 write_index, read_index;
@@ -159,9 +180,19 @@ struct vmbus_packet {
 };
 _Static_assert(sizeof(struct vmbus_packet) == 16, "hyperv.h vmpacket_descriptor");
 #define VMBUS_PACKET_IN_BAND 6
+#define VMBUS_PACKET_GPA_DIRECT 9
 #define VMBUS_PACKET_COMPLETION 11
 #define VMBUS_PACKET_FLAG_COMPLETION_REQUESTED 1u
 #define VMBUS_PACKET_TRAILER 8
+
+/* a GPA-direct packet has this between descriptor and payload, then for each range {byte count, byte offset, page numbers} */
+struct vmbus_gpa_direct {
+	u32 reserved, range_count;
+};
+struct vmbus_gpa_range {
+	u32 byte_count, byte_offset; /* page numbers follow, as many as the two need */
+};
+_Static_assert(sizeof(struct vmbus_gpa_range) == 8, "hyperv.h gpa_range");
 
 struct vmbus_pipe_header {
 	u32 type; /* 1: data */

@@ -120,6 +120,45 @@ static u16 signal_event(struct call *c)
 	return p->config.ops->signal_event(p->config.ctx, c->vp->index, c->vtl, in.connection, in.flag);
 }
 
+/* VTL2 puts a message into a slot of VTL0's, or sets one of its event flags, without port and connection */
+static u16 post_message_direct(struct call *c)
+{
+	struct hv_post_message_direct in;
+	struct hv_message m;
+
+	if (c->input_len < sizeof(in))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	memcpy(&in, c->input, sizeof(in));
+	memcpy(&m, in.message, sizeof(m));
+	struct vp *vp = target_vp(c, in.partition_id, in.vp_index);
+
+	if (!vp)
+		return HV_STATUS_INVALID_VP_INDEX;
+	if (in.vtl != 0 || in.sint >= HV_SINT_COUNT || m.type == HVMSG_NONE || m.payload_size > HV_MESSAGE_PAYLOAD_LEN)
+		return HV_STATUS_INVALID_PARAMETER;
+	return synic_post_direct(vp, VTL0, in.sint, &m);
+}
+
+static u16 signal_event_direct(struct call *c)
+{
+	struct hv_signal_event_direct in;
+
+	if (c->input_len < sizeof(in))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	memcpy(&in, c->input, sizeof(in));
+	struct vp *vp = target_vp(c, in.partition_id, in.vp_index);
+
+	if (!vp)
+		return HV_STATUS_INVALID_VP_INDEX;
+	if (in.vtl != 0 || in.sint >= HV_SINT_COUNT || in.flag >= SYNIC_EVENT_FLAGS)
+		return HV_STATUS_INVALID_PARAMETER;
+	bool fresh = partition_signal(c->vp->partition, vp->index, VTL0, in.sint, in.flag);
+
+	if (c->output_len >= 8)
+		memcpy(c->output, &(u64){ fresh }, 8);
+	return HV_STATUS_SUCCESS;
+}
+
 static u16 retarget_interrupt(struct call *c)
 {
 	const struct partition *p = c->vp->partition;
@@ -316,6 +355,8 @@ static const struct {
 	{ HVCALL_REGISTER_INTERCEPT_RESULT, ALLOW_VTL2, register_intercept_result },
 	{ HVCALL_ASSERT_VIRTUAL_INTERRUPT, ALLOW_VTL2, assert_virtual_interrupt },
 	{ HVCALL_START_VP, ALLOW_VTL2, start_vp },
+	{ HVCALL_SIGNAL_EVENT_DIRECT, ALLOW_VTL2, signal_event_direct },
+	{ HVCALL_POST_MESSAGE_DIRECT, ALLOW_VTL2, post_message_direct },
 	{ HVCALL_GET_VP_INDEX_FROM_APIC_ID, ALLOW_VTL0 | ALLOW_VTL2, vp_index_from_apic_id },
 };
 

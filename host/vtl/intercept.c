@@ -123,6 +123,14 @@ void intercept_simple(struct vp *vp, u32 type)
 		deliverable ? COUNT_DELIVERABLE : type == HVMSG_X64_HALT ? COUNT_HALT : COUNT_UNRECOVERABLE);
 }
 
+void intercept_sints(struct vp *vp, u16 sints)
+{
+	struct hv_sint_deliverable m = { .sints = sints };
+
+	fill_header(vp, &m.header, 0, HV_INTERCEPT_ACCESS_EXECUTE);
+	deliver(vp, HVMSG_SYNIC_SINT_DELIVERABLE, &m, sizeof(m), COUNT_DELIVERABLE);
+}
+
 void intercept_eoi(struct vp *vp, u8 vector)
 {
 	struct hv_apic_eoi m = { .vp_index = vp->index, .vector = vector };

@@ -77,8 +77,8 @@ void partition_stop(struct partition *p);
 
 /* Queue a SynIC message for a SINT; false when 64 are waiting there already. */
 bool partition_post(struct partition *p, u32 vp, enum vtl vtl, u8 sint, u32 type, const void *payload, u32 len);
-/* Set an event flag of a SINT; the interrupt comes when the flag was clear before. */
-void partition_signal(struct partition *p, u32 vp, enum vtl vtl, u8 sint, u16 flag);
+/* Set an event flag of a SINT; the interrupt comes when the flag was clear before, and then the answer is true. */
+bool partition_signal(struct partition *p, u32 vp, enum vtl vtl, u8 sint, u16 flag);
 /* Request a fixed, edge-triggered interrupt. */
 void partition_interrupt(struct partition *p, u32 vp, enum vtl vtl, u8 vector);
 /* 100 ns units since the partition was made */

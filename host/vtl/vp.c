@@ -286,6 +286,14 @@ static bool enter_vtl0(struct vp *vp)
 		intercept_eoi(vp, vector);
 		return false;
 	}
+	u16 sints = (u16)FIELD_GET(HV_DELIVERABILITY_SINTS, vp->deliverability);
+	u16 free_slots = sints ? synic_free_slots(vp, VTL0, sints) : 0;
+
+	if (free_slots) {
+		vp->deliverability &= ~FIELD_PREP(HV_DELIVERABILITY_SINTS, free_slots);
+		intercept_sints(vp, free_slots);
+		return false;
+	}
 	if (vp->wait_for_sipi || (vp->halted && !apic_wakes(vp, VTL0) && !(vp->pending_interruption & HV_PENDING_INTERRUPTION))) {
 		wait_for_signal(vp);
 		return false;

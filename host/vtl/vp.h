@@ -36,6 +36,7 @@ struct vcpu {
 	u64 open_rip;
 };
 
+#define SYNIC_EVENT_FLAGS 2048
 struct synic {
 	pthread_mutex_t lock; /* queues and pages: messages come from any thread */
 	u64 scontrol, siefp, simp, sint[HV_SINT_COUNT];
@@ -168,6 +169,7 @@ void intercept_memory(struct vp *vp, u64 gpa, u64 gva, bool write, const u8 *byt
 void intercept_msr(struct vp *vp, bool write);
 void intercept_simple(struct vp *vp, u32 type);
 void intercept_hypercall(struct vp *vp);
+void intercept_sints(struct vp *vp, u16 sints);
 void intercept_eoi(struct vp *vp, u8 vector);
 bool intercept_wanted(struct partition *p, u32 type);
 
@@ -202,6 +204,10 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value);
 void synic_reset(struct synic *s);
 void synic_end_of_message(struct vp *vp, enum vtl vtl);
 void synic_retry(struct vp *vp, enum vtl vtl);
+/* into the slot now or not at all: HV_STATUS_OBJECT_IN_USE asks the guest for an EOM */
+u16 synic_post_direct(struct vp *vp, enum vtl vtl, u8 sint, const struct hv_message *m);
+/* those of the SINTs whose slots are free; the guest is asked for an EOM on the others */
+u16 synic_free_slots(struct vp *vp, enum vtl vtl, u16 sints);
 bool stimer_write(struct vp *vp, enum vtl vtl, u32 index, bool is_count, u64 value);
 void stimer_check(struct vp *vp, enum vtl vtl);
 u64 stimer_deadline(struct vp *vp, enum vtl vtl); /* reference time, 0 = none */

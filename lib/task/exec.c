@@ -106,6 +106,16 @@ void op_writev(struct exec *exec, struct op *op, int fd, const struct iovec *iov
 	exec->impl->rw(exec, op, true, fd, iov, n, off);
 }
 
+void op_fdatasync(struct exec *exec, struct op *op, int fd)
+{
+	exec->impl->fdatasync(exec, op, fd);
+}
+
+void op_fallocate(struct exec *exec, struct op *op, int fd, int mode, u64 off, u64 len)
+{
+	exec->impl->fallocate(exec, op, fd, mode, off, len);
+}
+
 void op_poll(struct exec *exec, struct op *op, int fd, short events)
 {
 	exec->impl->poll(exec, op, fd, events);

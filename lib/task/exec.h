@@ -76,6 +76,10 @@ void exec_post(struct exec *exec, struct op *op, void (*fn)(struct op *, int), i
 /* iov and what it points at must live until done. off ~0: the file's own position */
 void op_readv(struct exec *exec, struct op *op, int fd, const struct iovec *iov, unsigned n, u64 off);
 void op_writev(struct exec *exec, struct op *op, int fd, const struct iovec *iov, unsigned n, u64 off);
+/* what was written is on stable storage, as fdatasync() means it */
+void op_fdatasync(struct exec *exec, struct op *op, int fd);
+/* fallocate() with that mode */
+void op_fallocate(struct exec *exec, struct op *op, int fd, int mode, u64 off, u64 len);
 /* one shot; the result is the poll mask that is ready */
 void op_poll(struct exec *exec, struct op *op, int fd, short events);
 /* done() still comes, with -ECANCELED or the result */

@@ -13,6 +13,8 @@ struct exec_impl {
 	int (*arm)(struct exec *, u64 deadline_ns);          /* an idle hook will wait: have a completion by then */
 	void (*kick)(struct exec *);                         /* any thread; must stick, see wake.h */
 	void (*rw)(struct exec *, struct op *, bool write, int fd, const struct iovec *, unsigned n, u64 off);
+	void (*fdatasync)(struct exec *, struct op *, int fd);
+	void (*fallocate)(struct exec *, struct op *, int fd, int mode, u64 off, u64 len);
 	void (*poll)(struct exec *, struct op *, int fd, short events);
 	void (*cancel)(struct exec *, struct op *);
 	int (*begin)(struct exec *);                         /* on the thread that will run it */

@@ -1,8 +1,10 @@
 #include "lib/task/exec_sim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "lib/core/check.h"
 #include "lib/task/exec_impl.h"
@@ -11,7 +13,7 @@
 #define SIM_OPS 256
 #define SIM_DELAY_MAX_NS 100000u
 
-enum sim_op_kind { SIM_READ, SIM_WRITE, SIM_POLL };
+enum sim_op_kind { SIM_READ, SIM_WRITE, SIM_POLL, SIM_FDATASYNC, SIM_FALLOCATE };
 
 struct sim_op {
 	struct op *op;
@@ -19,7 +21,8 @@ struct sim_op {
 	int fd;
 	const struct iovec *iov;
 	unsigned n;
-	u64 off, due_ns;
+	u64 off, len, due_ns;
+	int mode;
 	short events;
 	bool cancelled;
 };
@@ -70,6 +73,8 @@ static bool due(struct sim_exec *e, struct sim_op *o)
 		return true;
 	if (o->due_ns > e->sim->now_ns)
 		return false;
+	if (o->kind == SIM_FDATASYNC || o->kind == SIM_FALLOCATE)
+		return true;
 	return poll(&p, 1, 0) > 0;
 }
 
@@ -82,7 +87,11 @@ static int perform(struct sim_op *o)
 		return -ECANCELED;
 	if (o->kind == SIM_POLL)
 		return poll(&p, 1, 0) > 0 ? p.revents : -EAGAIN;
-	if (o->kind == SIM_READ)
+	if (o->kind == SIM_FDATASYNC)
+		r = fdatasync(o->fd);
+	else if (o->kind == SIM_FALLOCATE)
+		r = fallocate(o->fd, o->mode, (off_t)o->off, (off_t)o->len);
+	else if (o->kind == SIM_READ)
 		r = o->off == ~0ull ? readv(o->fd, o->iov, (int)o->n) : preadv(o->fd, o->iov, (int)o->n, (off_t)o->off);
 	else
 		r = o->off == ~0ull ? writev(o->fd, o->iov, (int)o->n) : pwritev(o->fd, o->iov, (int)o->n, (off_t)o->off);
@@ -133,6 +142,16 @@ static void rw(struct exec *exec, struct op *op, bool write, int fd, const struc
 				   .off = off, .events = write ? POLLOUT : POLLIN });
 }
 
+static void fdatasync_op(struct exec *exec, struct op *op, int fd)
+{
+	add(exec, (struct sim_op){ .op = op, .kind = SIM_FDATASYNC, .fd = fd });
+}
+
+static void fallocate_op(struct exec *exec, struct op *op, int fd, int mode, u64 off, u64 len)
+{
+	add(exec, (struct sim_op){ .op = op, .kind = SIM_FALLOCATE, .fd = fd, .mode = mode, .off = off, .len = len });
+}
+
 static void poll_op(struct exec *exec, struct op *op, int fd, short events)
 {
 	add(exec, (struct sim_op){ .op = op, .kind = SIM_POLL, .fd = fd, .events = events });
@@ -173,7 +192,8 @@ static void destroy(struct exec *exec)
 
 static const struct exec_impl impl = {
 	.now_ns = now, .reap = reap, .ready = ready, .wait = wait_never, .arm = arm, .kick = kick, .rw = rw,
-	.poll = poll_op, .cancel = cancel, .begin = begin, .destroy = destroy,
+	.fdatasync = fdatasync_op, .fallocate = fallocate_op, .poll = poll_op, .cancel = cancel, .begin = begin,
+	.destroy = destroy,
 };
 
 struct sim *sim_create(u64 seed)

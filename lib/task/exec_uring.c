@@ -174,6 +174,22 @@ static void uring_rw(struct exec *exec, struct op *op, bool write, int fd, const
 	io_uring_sqe_set_data(sqe, op);
 }
 
+static void uring_fdatasync(struct exec *exec, struct op *op, int fd)
+{
+	struct io_uring_sqe *sqe = next_sqe(of(exec));
+
+	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+static void uring_fallocate(struct exec *exec, struct op *op, int fd, int mode, u64 off, u64 len)
+{
+	struct io_uring_sqe *sqe = next_sqe(of(exec));
+
+	io_uring_prep_fallocate(sqe, fd, mode, (off_t)off, (off_t)len);
+	io_uring_sqe_set_data(sqe, op);
+}
+
 static void uring_poll(struct exec *exec, struct op *op, int fd, short events)
 {
 	struct io_uring_sqe *sqe = next_sqe(of(exec));
@@ -202,8 +218,8 @@ static void uring_destroy(struct exec *exec)
 
 static const struct exec_impl impl = {
 	.now_ns = uring_now, .reap = uring_reap, .ready = uring_ready, .wait = uring_wait, .arm = uring_arm,
-	.kick = uring_kick, .rw = uring_rw, .poll = uring_poll, .cancel = uring_cancel, .begin = uring_begin,
-	.destroy = uring_destroy,
+	.kick = uring_kick, .rw = uring_rw, .fdatasync = uring_fdatasync, .fallocate = uring_fallocate, .poll = uring_poll,
+	.cancel = uring_cancel, .begin = uring_begin, .destroy = uring_destroy,
 };
 
 int exec_poll_fd(struct exec *exec)

@@ -81,7 +81,7 @@ void ring_mask(struct ring *r, bool masked)
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
-enum ring_status ring_read(struct ring *r, void *data, u32 max, struct ring_received *ret, bool *ret_signal)
+static enum ring_status take(struct ring *r, void *data, u32 max, bool head, struct ring_received *ret, bool *ret_signal)
 {
 	struct vmbus_packet packet;
 	u32 write;
@@ -98,10 +98,12 @@ enum ring_status ring_read(struct ring *r, void *data, u32 max, struct ring_rece
 	copy(r, r->own_index, &packet, sizeof(packet), true);
 	u32 total = packet.length8 * 8u, offset = packet.data_offset8 * 8u;
 
-	if (offset < sizeof(packet) || offset > total || total > available - VMBUS_PACKET_TRAILER || total - offset > max)
+	u32 from = head ? (u32)sizeof(packet) : offset;
+
+	if (offset < sizeof(packet) || offset > total || total > available - VMBUS_PACKET_TRAILER || total - from > max)
 		return RING_CORRUPT;
-	copy(r, r->own_index + offset, data, total - offset, true);
-	*ret = (struct ring_received){ packet.type, packet.flags, packet.transaction_id, total - offset };
+	copy(r, r->own_index + from, data, total - from, true);
+	*ret = (struct ring_received){ packet.type, packet.flags, packet.transaction_id, total - offset, offset - from };
 
 	u32 free_before = data_size(r) - available;
 
@@ -116,6 +118,16 @@ enum ring_status ring_read(struct ring *r, void *data, u32 max, struct ring_rece
 		*ret_signal = free_before <= wanted && free_now > wanted;
 	}
 	return RING_OK;
+}
+
+enum ring_status ring_read(struct ring *r, void *data, u32 max, struct ring_received *ret, bool *ret_signal)
+{
+	return take(r, data, max, false, ret, ret_signal);
+}
+
+enum ring_status ring_read_packet(struct ring *r, void *data, u32 max, struct ring_received *ret, bool *ret_signal)
+{
+	return take(r, data, max, true, ret, ret_signal);
 }
 
 u32 ring_room(struct ring *r)

@@ -26,11 +26,14 @@ struct ring_received {
 	u16 type, flags;
 	u64 transaction_id;
 	u32 len;
+	u32 head_len; /* bytes in front of the payload that were read with it */
 };
 
 /* Copies the next packet's payload to data (at most max bytes; a longer one is RING_CORRUPT) and frees its room.
  * *ret_signal: the writer waits for room and must be signalled. */
 enum ring_status ring_read(struct ring *r, void *data, u32 max, struct ring_received *ret, bool *ret_signal) __must_check;
+/* the same with what lies between descriptor and payload (page ranges): head_len bytes of that, then len of payload */
+enum ring_status ring_read_packet(struct ring *r, void *data, u32 max, struct ring_received *ret, bool *ret_signal) __must_check;
 bool ring_readable(struct ring *r);
 /* while masked the writer does not signal; unmask, then look at ring_readable() once more */
 void ring_mask(struct ring *r, bool masked);

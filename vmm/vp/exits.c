@@ -50,34 +50,6 @@ static int exit_unrecoverable(struct vp *vp, const struct hv_message *msg)
 	return 0;
 }
 
-/*
- * HvPostMessage or HvSignalEvent to a connection the hypervisor does not know (facts B8). There is no VMBus server for VTL0
- * in this worker, so no connection exists.
- */
-static int exit_hypercall(struct vp *vp, const struct hv_message *msg)
-{
-	const struct hv_hypercall_intercept *m = (const void *)msg->payload;
-	u16 code = (u16)(m->rcx & HV_HYPERCALL_CODE);
-	u64 status = HV_STATUS_INVALID_HYPERCALL_CODE;
-
-	if (code == HVCALL_POST_MESSAGE || code == HVCALL_SIGNAL_EVENT) {
-		status = HV_STATUS_INVALID_CONNECTION_ID;
-		vp->invalid_connections++;
-	} else {
-		log_guest("VP %u: hypercall %#x is not served", vp->index, code);
-	}
-	if (m->header.cs.attributes & BIT(13)) {
-		hcl_set_gpr(&vp->hcl, HV_RAX, status);
-	} else { /* 32-bit callers get EDX:EAX (TLFS 3.7) */
-		hcl_set_gpr(&vp->hcl, HV_RAX, status);
-		hcl_set_gpr(&vp->hcl, HV_RDX, 0);
-	}
-	/* VMCALL and VMMCALL have 3 bytes; a host with another instruction in its hypercall page says how long it is */
-	unsigned length = m->header.instruction_length & 0xf;
-
-	return vp_skip(vp, &m->header, length ? length : 3);
-}
-
 static int exit_apic_eoi(struct vp *vp, const struct hv_message *msg)
 {
 	const struct hv_apic_eoi *m = (const void *)msg->payload;
@@ -109,7 +81,7 @@ static const struct exit exit_table[] = {
 	{ HVMSG_X64_HALT, EXIT_HALT, exit_halt },
 	{ HVMSG_X64_EXCEPTION, EXIT_EXCEPTION, exit_exception },
 	{ HVMSG_X64_INTERRUPTION_DELIVERABLE, EXIT_INTERRUPTION_DELIVERABLE, exit_deliverable },
-	{ HVMSG_SYNIC_SINT_DELIVERABLE, EXIT_SINT_DELIVERABLE, exit_deliverable },
+	{ HVMSG_SYNIC_SINT_DELIVERABLE, EXIT_SINT_DELIVERABLE, exit_sint_deliverable },
 	{ HVMSG_UNRECOVERABLE_EXCEPTION, EXIT_UNRECOVERABLE, exit_unrecoverable },
 };
 _Static_assert(sizeof(struct hv_exception_intercept) <= HV_MESSAGE_PAYLOAD_LEN, "every payload fits a message");

@@ -10,6 +10,8 @@
 int exit_dispatch(struct vp *vp) __must_check;
 int exit_io(struct vp *vp, const struct hv_message *msg) __must_check;
 int exit_memory(struct vp *vp, const struct hv_message *msg) __must_check;
+int exit_hypercall(struct vp *vp, const struct hv_message *msg) __must_check;
+int exit_sint_deliverable(struct vp *vp, const struct hv_message *msg) __must_check;
 int exit_msr(struct vp *vp, const struct hv_message *msg) __must_check;
 /* a device has answered: finishes what began with the exit message still in the run page */
 int io_resume(struct vp *vp) __must_check;

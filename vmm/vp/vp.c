@@ -167,6 +167,8 @@ void vp_inspect(void *object, struct inspect *in)
 	inspect_count(in, "not_emulated", vp->not_emulated);
 	inspect_count(in, "unknown_msrs", vp->unknown_msrs);
 	inspect_hex(in, "last_unknown_msr", vp->last_unknown_msr);
+	inspect_count(in, "posts", vp->posts);
+	inspect_count(in, "signals", vp->signals);
 	inspect_count(in, "invalid_connections", vp->invalid_connections);
 	inspect_child(in, "exits", exits_inspect, vp);
 	inspect_child(in, "executor", executor_inspect, vp->exec);

@@ -21,6 +21,11 @@ struct machine {
 	struct ioapic *ioapic;
 	/* any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. */
 	void (*event)(struct machine *, enum vp_event, unsigned vp, const char *text);
+	/* VTL0's HvPostMessage and HvSignalEvent to connections that the hypervisor does not know; HV_STATUS_*; any VP thread */
+	u16 (*post_message)(struct machine *, const struct hv_post_message *message);
+	u16 (*signal_event)(struct machine *, u32 connection, u16 flag);
+	/* after vp_want_sint(): message slots of that VP are free; its thread */
+	void (*sint_deliverable)(struct machine *, unsigned vp, u16 sints);
 	u64 crash[5];   /* HV_X64_MSR_CRASH_P0..P4, last writer wins */
 };
 
@@ -36,7 +41,10 @@ struct vp {
 	struct idle idle;
 	unsigned index;
 	u64 exits[EXIT_REASONS];
-	u64 injected, emulated, not_emulated, unknown_msrs, invalid_connections;
+	u64 injected, emulated, not_emulated, unknown_msrs, invalid_connections, posts, signals;
+	atomic_uint wanted_sints;
+	struct op sint_op;
+	atomic_bool sint_posted;
 	u32 last_unknown_msr;
 	bool stopped;
 	/* an access a device answers later: the VP does not run until then */
@@ -59,6 +67,13 @@ void vp_start(struct vp *vp);
 /* on the VP's thread: VTL0 does not run any more on it */
 void vp_stop(struct vp *vp);
 void vp_inspect(void *vp, struct inspect *in);
+
+/* ---- VTL0's SynIC. Any thread. */
+/* HV_STATUS_*; OBJECT_IN_USE: the slot is taken, vp_want_sint() tells when it is free */
+u16 vp_post_message(struct hcl *hcl, u32 vp, u8 sint, const struct hv_message *message);
+void vp_signal_event(struct hcl *hcl, u32 vp, u8 sint, u16 flag);
+/* machine->sint_deliverable() comes once the slot is free */
+void vp_want_sint(struct vp *vp, u8 sint);
 
 /* ---- before the first run of VTL0; any thread. -errno, said. */
 int vp_install_intercepts(struct hcl *hcl) __must_check;

@@ -1,6 +1,7 @@
 /* Every device of VTL0 and how it is wired; and the tree that inspect shows. Nothing registers itself. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "lib/log/log.h"
 #include "vmm/worker/nvme.h"
@@ -31,6 +32,79 @@ static void power_event(struct power *power, enum power_event event, const char 
 	log_at(LOG_NOTICE, "VTL0 asks for %s: %s", event == POWER_EVENT_OFF ? "power off" : "a reset", how);
 	worker_stop_vps(w);
 	worker_notify(w, event == POWER_EVENT_OFF ? LINK_POWER_OFF : LINK_RESET, 0, how);
+}
+
+/* ---- VMBus: the hypervisor on one side, the executors of the VPs on the other */
+static u16 vmbus_io_post(void *ctx, u32 vp, u8 sint, const struct hv_message *message)
+{
+	return vp_post_message(((struct worker *)ctx)->machine.hcl, vp, sint, message);
+}
+
+static void vmbus_io_want_slot(void *ctx, u32 vp, u8 sint)
+{
+	vp_want_sint(&((struct worker *)ctx)->vps[vp].vp, sint);
+}
+
+static void vmbus_io_signal(void *ctx, u32 vp, u8 sint, u16 flag)
+{
+	vp_signal_event(((struct worker *)ctx)->machine.hcl, vp, sint, flag);
+}
+
+static struct exec *vmbus_io_exec(void *ctx, u32 vp)
+{
+	return ((struct worker *)ctx)->vps[vp].vp.exec;
+}
+
+static u16 post_message(struct machine *m, const struct hv_post_message *message)
+{
+	return vmbus_post(container_of(m, struct worker, machine)->vmbus, message->connection_id, message->message_type,
+			  message->payload, message->payload_size);
+}
+
+static u16 signal_event(struct machine *m, u32 connection, u16 flag)
+{
+	return vmbus_signal(container_of(m, struct worker, machine)->vmbus, connection, flag);
+}
+
+static void sint_deliverable(struct machine *m, unsigned vp, u16 sints)
+{
+	vmbus_slot_free(container_of(m, struct worker, machine)->vmbus);
+}
+
+static int assemble_vmbus(struct worker *w)
+{
+	const struct vmbus_io io = { .post = vmbus_io_post, .want_slot = vmbus_io_want_slot, .signal = vmbus_io_signal,
+				     .exec = vmbus_io_exec, .ctx = w, .vp_count = w->layout.vp_count };
+
+	w->vmbus = vmbus_create(&io, w->machine.guest, w->main);
+	if (!w->vmbus)
+		return -ENOMEM;
+	w->machine.post_message = post_message;
+	w->machine.signal_event = signal_event;
+	w->machine.sint_deliverable = sint_deliverable;
+	return 0;
+}
+
+/* the instance names the controller to the guest for ever; a disk's id is it with the LUN */
+static int assemble_storage(struct worker *w)
+{
+	const char *text = getenv("PARAVANE_DISKS");
+	struct guid id = GUID(0x9c0a4cd1, 0x5d3e, 0x4a1b, 0x8e, 0x2f, 0x50, 0x56, 0x53, 0x43, 0x53, 0x00);
+	struct storage_config config;
+	int r = storage_parse(text ? text : "", &config);
+
+	if (r || !config.count)
+		return 0; /* said there; a guest without disks is of more use than none */
+	w->scsi = storvsp_create(w->vmbus, w->machine.guest, w->main, &id, w->layout.vp_count - 1);
+	if (!w->scsi)
+		return -ENOMEM;
+	for (unsigned i = 0; i < config.count && !r; i++) {
+		id.data4[7] = (u8)(config.disks[i].lun + 1);
+		struct disk *disk = storage_disk(&config.disks[i], &id);
+
+		r = disk ? storvsp_add(w->scsi, config.disks[i].lun, disk) : -ENOMEM;
+	}
+	return r;
 }
 
 int assemble(struct worker *w)
@@ -68,8 +142,13 @@ int assemble(struct worker *w)
 		else if (r)
 			log_at(LOG_WARN, "%s: no channel (%d), output is dropped", w->com[i].dev.name, r);
 	}
-	bus_start(&w->bus);
-	return 0;
+	int r = assemble_vmbus(w);
+
+	if (!r)
+		r = assemble_storage(w);
+	if (!r)
+		bus_start(&w->bus);
+	return r;
 }
 
 static void vps_inspect(void *object, struct inspect *in)
@@ -119,6 +198,13 @@ static void all_serial_inspect(void *object, struct inspect *in)
 	inspect_child(in, "com2", serial_inspect, &w->serial[1]);
 }
 
+static void storage_inspect(void *object, struct inspect *in)
+{
+	struct worker *w = object;
+
+	inspect_child(in, "scsi0", storvsp_inspect, w->scsi);
+}
+
 static void main_exec_inspect(void *object, struct inspect *in)
 {
 	struct worker *w = object;
@@ -147,6 +233,9 @@ static void vm_inspect(void *object, struct inspect *in)
 	inspect_child(in, "memory", memory_inspect, w);
 	inspect_child(in, "serial", all_serial_inspect, w);
 	inspect_child(in, "nvme", nvme_devices_inspect, w->nvme);
+	inspect_child(in, "vmbus", vmbus_inspect, w->vmbus);
+	if (w->scsi)
+		inspect_child(in, "storage", storage_inspect, w);
 	inspect_child(in, "executors", executors_inspect, w);
 }
 

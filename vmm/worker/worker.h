@@ -6,6 +6,7 @@
 #include "vmm/vp/vp.h"
 #include "vmm/loader/loader.h"
 #include "vmm/worker/link.h"
+#include "vmm/worker/storage.h"
 
 struct worker;
 
@@ -57,6 +58,8 @@ struct worker {
 	struct legacy legacy;
 	struct com com[2];
 	struct serial serial[2];
+	struct vmbus *vmbus;
+	struct storvsp *scsi;           /* controller 0; NULL: there is no disk */
 	struct isa isa;
 	struct power power;
 	struct exec *main;              /* control requests, device timers, serial */

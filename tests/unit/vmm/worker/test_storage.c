@@ -1,0 +1,62 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+
+#include <cmocka.h>
+
+#include "vmm/worker/storage.h"
+
+static void disks_are_understood(void **state)
+{
+	static struct storage_config c;
+
+	assert_int_equal(storage_parse("", &c), 0);
+	assert_int_equal(c.count, 0);
+	assert_int_equal(storage_parse("ram:64M", &c), 0);
+	assert_int_equal(c.count, 1);
+	assert_int_equal(c.disks[0].bytes, 64 * MiB);
+	assert_int_equal(c.disks[0].sector_size, 512);
+	assert_int_equal(storage_parse("ram:1g:4k+ro+fault,ram:1048576:512", &c), 0);
+	assert_int_equal(c.count, 2);
+	assert_int_equal(c.disks[0].sector_size, 4096);
+	assert_int_equal(c.disks[0].filters, STORAGE_READ_ONLY | STORAGE_FAULT);
+	assert_int_equal(c.disks[1].lun, 1);
+	assert_int_equal(c.disks[1].bytes, MiB);
+}
+
+static void nonsense_is_refused(void **state)
+{
+	static const char *const wrong[] = { "disk", "ram:", "ram:x", "ram:0", "ram:-1M", "ram:1M:1k", "ram:1M+",
+					     "ram:1M+x", "ram:1M;", "ram:99999999999G", "ram:1M ,ram:1M" };
+	static struct storage_config c = { .count = 7 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		assert_int_equal(storage_parse(wrong[i], &c), -EINVAL);
+	assert_int_equal(c.count, 7);
+}
+
+static void a_disk_is_made_with_its_filters(void **state)
+{
+	struct guid id = { .data1 = 1 };
+	struct storage_disk d = { .bytes = MiB, .sector_size = 512, .filters = STORAGE_FAULT | STORAGE_TRACE | STORAGE_DELAY |
+				  STORAGE_READ_ONLY };
+	struct disk *disk = storage_disk(&d, &id);
+
+	assert_non_null(disk);
+	assert_true(disk->read_only);
+	assert_int_equal(disk->sectors, 2048);
+	disk_destroy(disk);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disks_are_understood),
+		cmocka_unit_test(nonsense_is_refused),
+		cmocka_unit_test(a_disk_is_made_with_its_filters),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,75 @@
+/* Between storvsp.c, channel.c and packet.c */
+#pragma once
+
+#include "lib/core/bytes.h"
+#include "spec/storvsp.h"
+#include "vmm/storvsp/storvsp.h"
+
+#define CHANNEL_REQUESTS 128u     /* under way in one channel; more wait in the ring */
+#define CHANNEL_BATCH 64u         /* packets before other work of the executor has its turn */
+#define REQUEST_IOV_MAX (SCSI_MAX_TRANSFER / PAGE_SIZE + 2)
+#define PACKET_MAX 2048u          /* 130 page numbers and a request: more than the largest transfer needs */
+#define SUB_CHANNELS_MAX 64u
+
+enum protocol_state { STATE_NEW, STATE_BEGUN, STATE_VERSION, STATE_PROPERTIES, STATE_READY };
+
+struct storvsp_request {
+	struct storvsp_request *next;
+	struct storvsp_channel *channel;
+	u64 transaction;
+	bool answer;                     /* the guest wants a completion */
+	u32 reply_len;
+	struct vstor_packet packet;
+	struct scsi_request scsi;
+	struct iovec iov[REQUEST_IOV_MAX];
+};
+
+struct storvsp_channel {
+	struct vmbus_channel channel;
+	struct storvsp *owner;
+	bool is_sub, offered;
+
+	/* the channel's executor's */
+	enum protocol_state state;
+	u16 version;
+	bool stopping, running, interrupt;
+	unsigned under_way;
+	struct storvsp_request *requests, *free;
+	struct storvsp_request *completed, **completed_tail;
+	u8 data[PACKET_MAX];
+
+	atomic_bool rescan;              /* the guest is owed an ENUMERATE_BUS; set on home */
+	u64 packets, mistakes, ring_full, max_under_way, batches;
+};
+
+struct storvsp {
+	struct vmbus *bus;
+	struct guest *guest;
+	struct exec *home;
+	struct guid instance;
+	unsigned max_sub_channels;
+	struct scsi_target target;
+	struct scsi_unit *removed;       /* structs that old pointers may still name */
+	struct storvsp_channel *primary, *subs[SUB_CHANNELS_MAX];
+	unsigned wanted_subs;            /* by the guest; posted from the primary's executor */
+	struct op create_subs;
+	atomic_bool creating;
+	u64 hot_adds, hot_removes;
+};
+
+extern const struct vmbus_channel_ops storvsp_channel_ops;
+
+/* NULL, said */
+struct storvsp_channel *storvsp_channel_create(struct storvsp *s, unsigned sub_index) __must_check;
+void storvsp_channel_destroy(struct storvsp_channel *c);
+/* on home: a channel's life ends */
+void storvsp_channel_closed(struct storvsp_channel *c);
+void storvsp_channel_gone(struct storvsp_channel *c);
+void storvsp_channel_inspect(void *channel, struct inspect *in);
+
+/* channel.c, on the channel's executor: the request's packet goes back to the guest */
+void storvsp_complete(struct storvsp_request *r, u32 status);
+/* packet.c: a request whose transaction, answer and reply_len are set. It ends in storvsp_complete(). */
+void storvsp_handle(struct storvsp_request *r, struct bytes head, struct bytes payload, bool gpa_direct);
+/* storvsp.c, any thread */
+void storvsp_want_subs(struct storvsp *s, unsigned count);

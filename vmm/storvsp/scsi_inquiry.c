@@ -1,0 +1,146 @@
+/* INQUIRY and its vital product data (SPC-4 6.6, 7.8; SBC-3 6.6) */
+#include <stdio.h>
+
+#include "vmm/storvsp/scsi_internal.h"
+
+/* what Hyper-V's disks are called: guests have rules for these names */
+#define VENDOR "Msft    "
+#define PRODUCT "Virtual Disk    "
+#define REVISION "1.0 "
+
+static void hex_id(const struct disk *disk, char out[33])
+{
+	static const char digits[] = "0123456789abcdef";
+	u8 bytes[16];
+
+	memcpy(bytes, &disk->id, sizeof(bytes));
+	for (unsigned i = 0; i < 16; i++) {
+		out[2 * i] = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	out[32] = 0;
+}
+
+static size_t page_supported(const struct disk *disk, u8 *data)
+{
+	static const u8 pages[] = { VPD_SUPPORTED_PAGES, VPD_SERIAL_NUMBER, VPD_DEVICE_IDENTIFICATION, VPD_BLOCK_LIMITS,
+				    VPD_BLOCK_CHARACTERISTICS, VPD_PROVISIONING };
+
+	memcpy(data, pages, sizeof(pages));
+	return sizeof(pages);
+}
+
+static size_t page_serial(const struct disk *disk, u8 *data)
+{
+	char id[33];
+
+	hex_id(disk, id);
+	memcpy(data, id, 32);
+	return 32;
+}
+
+/* two names of the unit: vendor and serial number in ASCII, and a locally assigned NAA of 60 bits of the same id */
+static size_t page_identification(const struct disk *disk, u8 *data)
+{
+	char id[33];
+	u64 naa = 0;
+
+	hex_id(disk, id);
+	memcpy(data, (const u8[]){ 0x02, 0x01, 0x00, 8 + 32 }, 4); /* ASCII; T10 vendor ID based, of the unit */
+	memcpy(data + 4, VENDOR, 8);
+	memcpy(data + 12, id, 32);
+	memcpy(&naa, &disk->id.data4, sizeof(naa));
+	naa ^= (u64)disk->id.data1 << 32 | (u32)disk->id.data2 << 16 | disk->id.data3;
+	memcpy(data + 44, (const u8[]){ 0x01, 0x03, 0x00, 8 }, 4); /* binary; NAA */
+	be64_put(data + 48, 3ull << 60 | (naa & ~(0xfull << 60)));
+	return 56;
+}
+
+static size_t page_limits(const struct disk *disk, u8 *data)
+{
+	struct scsi_block_limits l = { .wsnz = 1 };
+
+	be16_put(l.transfer_granularity, disk->physical_size / disk->sector_size);
+	be32_put(l.max_transfer, SCSI_MAX_TRANSFER / disk->sector_size);
+	be32_put(l.optimal_transfer, SCSI_MAX_TRANSFER / disk->sector_size);
+	be64_put(l.max_write_same, 0xffffffff);
+	if (disk->unmap_granularity) {
+		be32_put(l.max_unmap_lbas, 0xffffffff);
+		be32_put(l.max_unmap_descriptors, SCSI_UNMAP_MAX);
+		be32_put(l.unmap_granularity, disk->unmap_granularity);
+		l.unmap_alignment[0] = UNMAP_ALIGNMENT_VALID;
+	}
+	memcpy(data, &l, sizeof(l));
+	return sizeof(l);
+}
+
+static size_t page_characteristics(const struct disk *disk, u8 *data)
+{
+	struct scsi_block_characteristics c = { .rotation_rate = { 0, ROTATION_NONE } };
+
+	memcpy(data, &c, sizeof(c));
+	return sizeof(c);
+}
+
+static size_t page_provisioning(const struct disk *disk, u8 *data)
+{
+	struct scsi_provisioning p = { .type = PROVISIONING_FULL };
+
+	if (disk->unmap_granularity) {
+		p.flags = PROVISIONING_LBPU | PROVISIONING_LBPWS | PROVISIONING_LBPWS10 |
+			  (disk->unmap_zeroes ? PROVISIONING_LBPRZ : 0);
+		p.type = PROVISIONING_THIN;
+	}
+	memcpy(data, &p, sizeof(p));
+	return sizeof(p);
+}
+
+static const struct {
+	u8 page;
+	size_t (*make)(const struct disk *, u8 *data);
+} pages[] = {
+	{ VPD_SUPPORTED_PAGES, page_supported },
+	{ VPD_SERIAL_NUMBER, page_serial },
+	{ VPD_DEVICE_IDENTIFICATION, page_identification },
+	{ VPD_BLOCK_LIMITS, page_limits },
+	{ VPD_BLOCK_CHARACTERISTICS, page_characteristics },
+	{ VPD_PROVISIONING, page_provisioning },
+};
+
+static void vital_product_data(struct scsi_request *r)
+{
+	u8 data[4 + 64] = { 0, r->cdb[2] };
+
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		if (pages[i].page == r->cdb[2]) {
+			size_t len = pages[i].make(r->unit->disk, data + 4);
+
+			be16_put(data + 2, len);
+			scsi_reply(r, data, 4 + len, be16_get(r->cdb + 3));
+			return;
+		}
+	scsi_bad_cdb(r);
+}
+
+void scsi_inquiry(struct scsi_request *r)
+{
+	/* SAM-5, SPC-3, SBC-3 as version descriptors (SPC-4 table 160) */
+	static const u16 versions[] = { 0x00a0, 0x0300, 0x04c0 };
+	struct scsi_inquiry data = { .version = INQUIRY_VERSION_SPC3, .format = INQUIRY_FORMAT_2,
+				     .additional_length = sizeof(data) - 5, .flags7 = INQUIRY_CMDQUE };
+
+	if (r->cdb[1] & CDB_EVPD) {
+		vital_product_data(r);
+		return;
+	}
+	if (r->cdb[2] || r->cdb[1]) {
+		scsi_bad_cdb(r);
+		return;
+	}
+	memcpy(data.vendor, VENDOR, sizeof(data.vendor));
+	memcpy(data.product, PRODUCT, sizeof(data.product));
+	memcpy(data.revision, REVISION, sizeof(data.revision));
+	for (size_t i = 0; i < ARRAY_SIZE(versions); i++)
+		be16_put(data.version_descriptors + 2 * i, versions[i]);
+	scsi_reply(r, &data, sizeof(data), be16_get(r->cdb + 3));
+}

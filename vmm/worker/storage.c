@@ -1,0 +1,104 @@
+#include "vmm/worker/storage.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log/log.h"
+
+LOG_DOMAIN("storage");
+
+#define DELAY_NS 1000000u
+
+/* a number with K, M or G; the text goes on behind it */
+static bool take_size(const char **text, u64 *ret)
+{
+	static const char units[] = "KMG";
+	char *end;
+	unsigned long long value = strtoull(*text, &end, 10);
+
+	if (end == *text || **text < '0' || **text > '9')
+		return false;
+	for (unsigned i = 0; i < 3; i++)
+		if (*end == units[i] || *end == units[i] + ('a' - 'A')) {
+			if (value > ~0ull >> (10 * (i + 1)))
+				return false;
+			value <<= 10 * (i + 1);
+			end++;
+			break;
+		}
+	*text = end;
+	*ret = value;
+	return true;
+}
+
+static bool take_word(const char **text, const char *word)
+{
+	size_t len = strlen(word);
+
+	if (strncmp(*text, word, len))
+		return false;
+	*text += len;
+	return true;
+}
+
+static bool take_filters(const char **text, unsigned *ret)
+{
+	static const struct { const char *name; enum storage_filter filter; } filters[] = {
+		{ "fault", STORAGE_FAULT }, { "trace", STORAGE_TRACE }, { "delay", STORAGE_DELAY }, { "ro", STORAGE_READ_ONLY },
+	};
+
+	while (take_word(text, "+")) {
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(filters) && !take_word(text, filters[i].name))
+			i++;
+		if (i == ARRAY_SIZE(filters))
+			return false;
+		*ret |= filters[i].filter;
+	}
+	return true;
+}
+
+static bool take_disk(const char **text, struct storage_disk *d)
+{
+	u64 sector = 512;
+
+	if (!take_word(text, "ram:") || !take_size(text, &d->bytes))
+		return false;
+	if (take_word(text, ":") && (!take_size(text, &sector) || (sector != 512 && sector != 4096)))
+		return false;
+	d->sector_size = (u32)sector;
+	return d->bytes >= sector && d->bytes <= BIT(50) && take_filters(text, &d->filters);
+}
+
+int storage_parse(const char *text, struct storage_config *ret)
+{
+	struct storage_config c = { .count = 0 };
+	const char *at = text;
+
+	while (*at) {
+		struct storage_disk *d = &c.disks[c.count];
+
+		if (c.count == STORAGE_DISKS_MAX || !take_disk(&at, d) || (*at && !take_word(&at, ",")))
+			return log_err(-EINVAL, "disk %u of \"%s\" is not understood", c.count, text);
+		d->lun = c.count++;
+	}
+	*ret = c;
+	return 0;
+}
+
+struct disk *storage_disk(const struct storage_disk *d, const struct guid *id)
+{
+	struct disk *disk = disk_ram(d->bytes, d->sector_size, id);
+
+	if (disk && d->filters & STORAGE_FAULT)
+		disk = disk_fault(disk, d->lun + 1);
+	if (disk && d->filters & STORAGE_DELAY)
+		disk = disk_delay(disk, DELAY_NS);
+	if (disk && d->filters & STORAGE_TRACE)
+		disk = disk_trace(disk);
+	if (disk && d->filters & STORAGE_READ_ONLY)
+		disk = disk_read_only(disk);
+	return disk ? disk_stats(disk) : NULL;
+}
