@@ -196,7 +196,7 @@ void tree_inspect(void *object, struct inspect *in)
 
 	inspect_str(in, "control_state", state_name(c->state));
 	inspect_child(in, "build_info", build_inspect, c);
-	inspect_child(in, "trace", trace_inspect, c);
+	inspect_child(in, "trace", inspect_log, c);
 	inspect_child(in, "proc", proc_inspect, c);
 	if (c->get)
 		inspect_child(in, "get", get_inspect, c->get);

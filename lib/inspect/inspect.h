@@ -44,7 +44,7 @@ void inspect_rw_text(struct inspect *in, const char *name, const struct inspect_
 bool inspect_wants(struct inspect *in, const char *name);
 
 /* the process's log: its filter, writable, and what was suppressed */
-void trace_inspect(void *object, struct inspect *in);
+void inspect_log(void *object, struct inspect *in);
 
 /* ---- requests */
 struct inspect_request {

@@ -67,7 +67,7 @@ static inline struct model_guest *model_create(u64 seed)
 	g->vps[1] = sim_exec(g->sim, "vp1");
 	if (guest_create_fake(4 * MiB, 0, &g->guest))
 		abort();
-	g->bus = vmbus_create(&io, g->guest, g->home);
+	g->bus = vmbus_server_create(&io, g->guest, g->home);
 	return g;
 }
 
@@ -78,7 +78,7 @@ static inline void model_run(struct model_guest *g)
 
 static inline void model_destroy(struct model_guest *g)
 {
-	vmbus_destroy(g->bus);
+	vmbus_server_destroy(g->bus);
 	guest_destroy(g->guest);
 	sim_destroy(g->sim);
 	free(g);

@@ -184,7 +184,7 @@ void vmbus_receive(struct vmbus *bus, struct bytes message)
 	vmbus_mistake(bus, "message of unknown type", type);
 }
 
-struct vmbus *vmbus_create(const struct vmbus_io *io, struct guest *guest, struct exec *home)
+struct vmbus *vmbus_server_create(const struct vmbus_io *io, struct guest *guest, struct exec *home)
 {
 	struct vmbus *bus = calloc(1, sizeof(*bus));
 
@@ -207,7 +207,7 @@ no_memory:
 	return NULL;
 }
 
-void vmbus_destroy(struct vmbus *bus)
+void vmbus_server_destroy(struct vmbus *bus)
 {
 	if (!bus)
 		return;

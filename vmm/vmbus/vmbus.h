@@ -32,9 +32,9 @@ struct vmbus_io { /* the hypervisor; any thread may call these */
 };
 
 /* NULL, said: no memory */
-struct vmbus *vmbus_create(const struct vmbus_io *io, struct guest *guest, struct exec *home) __must_check;
+struct vmbus *vmbus_server_create(const struct vmbus_io *io, struct guest *guest, struct exec *home) __must_check;
 /* nothing may be under way; channels are their devices' */
-void vmbus_destroy(struct vmbus *bus);
+void vmbus_server_destroy(struct vmbus *bus);
 
 /* any thread: HvPostMessage and HvSignalEvent of the guest; HV_STATUS_* */
 u16 vmbus_post(struct vmbus *bus, u32 connection, u32 type, const void *payload, u32 len);

@@ -76,7 +76,7 @@ static int assemble_vmbus(struct worker *w)
 	const struct vmbus_io io = { .post = vmbus_io_post, .want_slot = vmbus_io_want_slot, .signal = vmbus_io_signal,
 				     .exec = vmbus_io_exec, .ctx = w, .vp_count = w->layout.vp_count };
 
-	w->vmbus = vmbus_create(&io, w->machine.guest, w->main);
+	w->vmbus = vmbus_server_create(&io, w->machine.guest, w->main);
 	if (!w->vmbus)
 		return -ENOMEM;
 	w->machine.post_message = post_message;
@@ -248,6 +248,6 @@ static void build_inspect(void *object, struct inspect *in)
 void worker_inspect(void *object, struct inspect *in)
 {
 	inspect_child(in, "vm", vm_inspect, object);
-	inspect_child(in, "trace", trace_inspect, object);
+	inspect_child(in, "trace", inspect_log, object);
 	inspect_child(in, "build_info", build_inspect, object);
 }

@@ -11,7 +11,7 @@ static int filter_set(void *object, const char *text)
 	return log_set_filter(text);
 }
 
-void trace_inspect(void *object, struct inspect *in)
+void inspect_log(void *object, struct inspect *in)
 {
 	static const struct inspect_text filter = { filter_get, filter_set };
 
