@@ -3,10 +3,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -150,6 +152,53 @@ static void no_wake_is_lost(void **state)
 	exec_destroy(stress.exec);
 }
 
+/* a hole is made, then what is there is synced; then the executor stops */
+struct file_bed {
+	struct exec *exec;
+	struct op op;
+	int fd, results[2];
+};
+
+static void synced(struct op *op, int result)
+{
+	struct file_bed *b = container_of(op, struct file_bed, op);
+
+	b->results[1] = result;
+	exec_stop(b->exec);
+}
+
+static void allocated(struct op *op, int result)
+{
+	struct file_bed *b = container_of(op, struct file_bed, op);
+
+	b->results[0] = result;
+	op->done = synced;
+	op_fdatasync(b->exec, op, b->fd);
+}
+
+static void files_are_punched_and_synced(void **state)
+{
+	struct file_bed b = { .exec = exec_create("file", -1), .op.done = allocated, .fd = memfd_create("file", 0),
+			      .results = { 1, 1 } };
+	char bytes[8192];
+
+	if (!b.exec) {
+		skip();
+		return;
+	}
+	memset(bytes, 'x', sizeof(bytes));
+	assert_int_equal(write(b.fd, bytes, sizeof(bytes)), sizeof(bytes));
+	op_fallocate(b.exec, &b.op, b.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096);
+	assert_int_equal(exec_run(b.exec), 0);
+	assert_int_equal(b.results[0], 0);
+	assert_int_equal(b.results[1], 0);
+	assert_int_equal(pread(b.fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	assert_int_equal(bytes[4095], 'x');
+	assert_int_equal(bytes[4096], 0);
+	exec_destroy(b.exec);
+	close(b.fd);
+}
+
 static u64 sim_trace(u64 seed)
 {
 	struct sim *sim = sim_create(seed);
@@ -180,6 +229,7 @@ int main(void)
 		cmocka_unit_test(heap_order),
 		cmocka_unit_test(ring_runs_everything),
 		cmocka_unit_test(no_wake_is_lost),
+		cmocka_unit_test(files_are_punched_and_synced),
 		cmocka_unit_test(simulation_repeats),
 	};
 
