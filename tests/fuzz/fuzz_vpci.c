@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (vpci_create(vmbus, &config, &bus))
 		return 0;
 	while (bytes_u8(&b, &op) && bytes_u8(&b, &len) && bytes_take(&b, MIN(len, b.left), &part)) {
-		struct ring_received p = { 6, op & 1, 0, (u32)part.left };
+		struct ring_received p = { .type = 6, .flags = op & 1, .len = (u32)part.left };
 		u8 word[8] = { 0 };
 
 		switch (op >> 1 & 3) {
