@@ -49,7 +49,7 @@ struct nvme_devices {
 	struct nvme_device *list[DEVICES_MAX];
 	struct timer look_again;
 	u32 looks_left, replaced;
-	void (*ready)(void *ctx, struct nvme *n, u32 index, const struct guid *instance);
+	nvme_ready_fn ready;
 	void *ctx;
 };
 
@@ -280,8 +280,7 @@ int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_cou
 	return look(all);
 }
 
-void nvme_devices_watch(struct nvme_devices *all, void (*ready)(void *ctx, struct nvme *n, u32 index, const struct guid *instance),
-			void *ctx)
+void nvme_devices_watch(struct nvme_devices *all, nvme_ready_fn ready, void *ctx)
 {
 	all->ready = ready;
 	all->ctx = ctx;

@@ -226,8 +226,9 @@ static void requests_without_data(void **state)
 static void fua_reaches_the_device(void **state)
 {
 	struct bed *b = set_up(5);
-	struct call c = { .r = { .op = DISK_WRITE, .flags = DISK_FUA, .count = 8, .iov_count = 1 }, .iov = { { b->guest, 4096 } } };
+	struct call c = { .r = { .op = DISK_WRITE, .flags = DISK_FUA, .count = 8, .iov_count = 1 } };
 
+	c.iov[0] = (struct iovec){ b->guest, 4096 };
 	start(b, &c, 0);
 	sim_run(b->sim, sim_now_ns(b->sim) + SECONDS);
 	assert_int_equal(c.done, 1);
