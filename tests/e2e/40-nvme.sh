@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# NVMe controllers: offered over vPCI, driven by the firmware, faults, removal. The guest has no disk from them yet.
+# NVMe controllers: offered over vPCI, driven by the firmware, faults, removal.
 . "$(dirname "$0")/lib.sh"
 image=$(mktemp)
 truncate -s 64M "$image"

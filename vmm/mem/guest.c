@@ -89,6 +89,16 @@ int guest_iovec(struct guest *g, u64 gpa, size_t len, struct iovec *ret)
 	return 0;
 }
 
+bool guest_address(struct guest *g, const void *p, size_t len, u64 *ret)
+{
+	u64 gpa = (uintptr_t)p - (uintptr_t)g->map;
+
+	if ((uintptr_t)p < (uintptr_t)g->map || !guest_range(g, gpa, len))
+		return false;
+	*ret = gpa;
+	return true;
+}
+
 static int add(struct guest *g, u64 base, u64 len)
 {
 	if (g->count && g->ram[g->count - 1].base + g->ram[g->count - 1].len == base) {

@@ -25,3 +25,5 @@ int guest_copy(struct guest *guest, u64 to, u64 from, size_t len) __must_check;
 bool guest_range(struct guest *guest, u64 gpa, u64 len);
 /* for DMA and I/O only: valid for the life of the guest; -EFAULT as above. The caller may not read through it twice. */
 int guest_iovec(struct guest *guest, u64 gpa, size_t len, struct iovec *ret) __must_check;
+/* the way back: the GPA of bytes of such an iovec; false: not, or not all, VTL0's RAM */
+bool guest_address(struct guest *guest, const void *at, size_t len, u64 *ret) __must_check;

@@ -381,6 +381,11 @@ bool nvme_has_write_cache(const struct nvme *n)
 	return n->write_cache;
 }
 
+void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address)
+{
+	return n->transport->ops->dma_alloc(n->transport, len, ret_address);
+}
+
 /* ---- inspect */
 
 static void namespace_inspect(void *object, struct inspect *in)

@@ -128,5 +128,7 @@ u32 nvme_namespace_count(const struct nvme *n);
 const struct nvme_namespace *nvme_namespace_at(const struct nvme *n, u32 i);
 u32 nvme_max_transfer(const struct nvme *n);
 bool nvme_has_write_cache(const struct nvme *n);
+/* home: the transport's dma_alloc(), for users' own buffers */
+void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address);
 /* home; queues are deferred to their executors */
 void nvme_inspect(void *n, struct inspect *in);

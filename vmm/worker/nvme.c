@@ -49,6 +49,8 @@ struct nvme_devices {
 	struct nvme_device *list[DEVICES_MAX];
 	struct timer look_again;
 	u32 looks_left, replaced;
+	nvme_ready_fn ready;
+	void *ctx;
 };
 
 /* ---- transport */
@@ -121,14 +123,27 @@ static void probe(struct nvme_device *d)
 	}
 }
 
+static void changed(struct nvme *n)
+{
+	struct nvme_device *d = nvme_context(n);
+	struct nvme_devices *all = d->owner;
+
+	for (u32 i = 0; all->ready && nvme_state(n) == NVME_READY && i < all->count; i++)
+		if (all->list[i] == d)
+			all->ready(all->ctx, n, i, &d->instance);
+}
+
 static void started(struct nvme *n, int result)
 {
 	struct nvme_device *d = nvme_context(n);
 
-	if (!result && !d->probes[0].device)
-		probe(d);
-	else if (result)
+	if (result) {
 		log_err(result, "%s is not usable", d->name);
+		return;
+	}
+	if (!d->probes[0].device)
+		probe(d);
+	changed(n);
 }
 
 /* ---- opening */
@@ -189,7 +204,7 @@ static int device_open(struct nvme_device *d)
 	if (r)
 		return r;
 	struct nvme_config config = { .name = d->name, .home = d->owner->home, .execs = d->owner->execs,
-				      .exec_count = d->owner->exec_count, .started = started, .ctx = d };
+				      .exec_count = d->owner->exec_count, .started = started, .changed = changed, .ctx = d };
 
 	r = nvme_create(&d->transport, &config, &d->controller);
 	task_init(&d->request, d->owner->home, "vfio request", requested);
@@ -263,6 +278,12 @@ int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_cou
 	all->looks_left = LOOKS;
 	timer_arm(home, &all->look_again, exec_now_ns(home) + LOOK_NS);
 	return look(all);
+}
+
+void nvme_devices_watch(struct nvme_devices *all, nvme_ready_fn ready, void *ctx)
+{
+	all->ready = ready;
+	all->ctx = ctx;
 }
 
 static void one_ended(struct op *op, int result)

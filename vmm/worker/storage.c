@@ -1,6 +1,7 @@
 #include "vmm/worker/storage.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,10 +61,34 @@ static bool take_filters(const char **text, unsigned *ret)
 	return true;
 }
 
+static bool take_nvme(const char **text, struct storage_disk *d)
+{
+	char guid[GUID_STRLEN + 1];
+	u64 number;
+
+	snprintf(guid, sizeof(guid), "%s", *text);
+	d->kind = STORAGE_NVME;
+	d->named = guid_parse(guid, &d->instance);
+	if (d->named)
+		*text += GUID_STRLEN;
+	else if (take_size(text, &number) && number < 64)
+		d->index = (u32)number;
+	else
+		return false;
+	if (!take_word(text, "/"))
+		return true;
+	if (!take_size(text, &number) || !number || number >= ~0u)
+		return false;
+	d->nsid = (u32)number;
+	return true;
+}
+
 static bool take_disk(const char **text, struct storage_disk *d)
 {
 	u64 sector = 512;
 
+	if (take_word(text, "nvme:"))
+		return take_nvme(text, d) && take_filters(text, &d->filters);
 	if (!take_word(text, "ram:") || !take_size(text, &d->bytes))
 		return false;
 	if (take_word(text, ":") && (!take_size(text, &sector) || (sector != 512 && sector != 4096)))
@@ -90,8 +115,11 @@ int storage_parse(const char *text, struct storage_config *ret)
 
 struct disk *storage_disk(const struct storage_disk *d, const struct guid *id)
 {
-	struct disk *disk = disk_ram(d->bytes, d->sector_size, id);
+	return storage_filters(d, disk_ram(d->bytes, d->sector_size, id));
+}
 
+struct disk *storage_filters(const struct storage_disk *d, struct disk *disk)
+{
 	if (disk && d->filters & STORAGE_FAULT)
 		disk = disk_fault(disk, d->lun + 1);
 	if (disk && d->filters & STORAGE_DELAY)
@@ -101,4 +129,9 @@ struct disk *storage_disk(const struct storage_disk *d, const struct guid *id)
 	if (disk && d->filters & STORAGE_READ_ONLY)
 		disk = disk_read_only(disk);
 	return disk ? disk_stats(disk) : NULL;
+}
+
+bool storage_is_of(const struct storage_disk *d, u32 index, const struct guid *instance)
+{
+	return d->kind == STORAGE_NVME && (d->named ? guid_equal(&d->instance, instance) : d->index == index);
 }

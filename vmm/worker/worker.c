@@ -174,6 +174,8 @@ static int prepare(struct worker *w)
 		r = create_vps(w);
 	if (!r)
 		r = open_nvme(w);
+	if (!r)
+		assemble_nvme_disks(w);
 	return r;
 }
 

@@ -60,6 +60,9 @@ struct worker {
 	struct serial serial[2];
 	struct vmbus *vmbus;
 	struct storvsp *scsi;           /* controller 0; NULL: there is no disk */
+	struct storage_config storage;
+	u64 attached;                   /* by LUN: the disk is there */
+	struct timer storage_late;
 	struct isa isa;
 	struct power power;
 	struct exec *main;              /* control requests, device timers, serial */
@@ -76,6 +79,8 @@ struct worker {
 
 /* every device of VTL0, in order, in the open. -errno, said. */
 int assemble(struct worker *w) __must_check;
+/* main, before it runs and after nvme is there: NVMe disks are attached as their controllers get ready */
+void assemble_nvme_disks(struct worker *w);
 void worker_inspect(void *worker, struct inspect *in);
 /* any thread; never blocks */
 void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text);

@@ -26,10 +26,31 @@ static void disks_are_understood(void **state)
 	assert_int_equal(c.disks[1].bytes, MiB);
 }
 
+static void nvme_disks_are_understood(void **state)
+{
+	static struct storage_config c;
+	struct guid one = GUID(0x12345678, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), other = { .data1 = 1 };
+
+	assert_int_equal(storage_parse("nvme:1,nvme:12345678-0001-0002-0304-05060708090a/7+stats", &c), -EINVAL);
+	assert_int_equal(storage_parse("nvme:1,nvme:12345678-0001-0002-0304-05060708090a/7+ro,ram:1M", &c), 0);
+	assert_int_equal(c.count, 3);
+	assert_int_equal(c.disks[0].kind, STORAGE_NVME);
+	assert_int_equal(c.disks[0].nsid, 0);
+	assert_true(storage_is_of(&c.disks[0], 1, &other));
+	assert_false(storage_is_of(&c.disks[0], 0, &one));
+	assert_int_equal(c.disks[1].nsid, 7);
+	assert_int_equal(c.disks[1].filters, STORAGE_READ_ONLY);
+	assert_true(storage_is_of(&c.disks[1], 5, &one));
+	assert_false(storage_is_of(&c.disks[1], 1, &other));
+	assert_int_equal(c.disks[2].kind, STORAGE_RAM);
+	assert_false(storage_is_of(&c.disks[2], 0, &other));
+}
+
 static void nonsense_is_refused(void **state)
 {
 	static const char *const wrong[] = { "disk", "ram:", "ram:x", "ram:0", "ram:-1M", "ram:1M:1k", "ram:1M+",
-					     "ram:1M+x", "ram:1M;", "ram:99999999999G", "ram:1M ,ram:1M" };
+					     "ram:1M+x", "ram:1M;", "ram:99999999999G", "ram:1M ,ram:1M", "nvme:",
+					     "nvme:x", "nvme:0/0", "nvme:0/", "nvme:64", "nvme:0:4k" };
 	static struct storage_config c = { .count = 7 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
@@ -54,6 +75,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(disks_are_understood),
+		cmocka_unit_test(nvme_disks_are_understood),
 		cmocka_unit_test(nonsense_is_refused),
 		cmocka_unit_test(a_disk_is_made_with_its_filters),
 	};

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The guest's SCSI disk is a namespace of the NVMe controller that the host assigned: the guest's bytes are in the host's file.
+. "$(dirname "$0")/lib.sh"
+image=$(mktemp)
+truncate -s 64M "$image"
+trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -f "$image"' EXIT
+up join --cpus 2 --memory 1G --nvme "$image" --vtl2-append PARAVANE_DISKS=nvme:0+trace
+g() { vm -n join exec --timeout 120 "$@"; }
+d() { vm -n join diag "$@"; }
+# the sum of a counter over the queues
+sum() { d inspect -r vm/storage/scsi0/luns/0/disk | awk -v n="$1:" '$1 == n {s += $2} END {print s + 0}'; }
+# what the guest says, without what a console adds
+md5() { grep -oE '\b[0-9a-f]{32}\b' | head -n 1; }
+
+check "the guest finds the disk" g 'disks 30; n=300; while ! ls /sys/block | grep -q ^sd && [ $n -gt 0 ]; do n=$((n - 1)); sleep 0.1; done; s=/dev/$(ls /sys/class/scsi_disk/0:0:0:0/device/block) && echo "s=$s" >/tmp/names'
+check "it has the file's size" g '. /tmp/names; [ $(cat /sys/block/${s#/dev/}/size) = 131072 ]'
+check "the firmware says which disk it is" matches 'kind: nvme' d inspect -r vm/storage/scsi0/luns/0
+check "what is written is read back, from both processors" g '. /tmp/names; dd if=/dev/urandom of=/tmp/r bs=1M count=16 2>/dev/null
+	taskset 1 dd if=/tmp/r of=$s bs=1M oflag=direct 2>/dev/null; taskset 2 dd if=/tmp/r of=$s bs=1M seek=16 oflag=direct 2>/dev/null
+	a=$(md5sum </tmp/r); b=$(taskset 2 dd if=$s bs=128k count=128 iflag=direct 2>/dev/null | md5sum); c=$(taskset 1 dd if=$s bs=1M skip=16 count=16 iflag=direct 2>/dev/null | md5sum)
+	[ "$a" = "$b" ] && [ "$a" = "$c" ]'
+check "odd sizes and places" g '. /tmp/names; dd if=/tmp/r of=$s bs=3584 seek=9500 count=999 conv=notrunc oflag=direct 2>/dev/null
+	[ "$(dd if=/tmp/r bs=3584 count=999 2>/dev/null | md5sum)" = "$(dd if=$s bs=3584 skip=9500 count=999 iflag=direct 2>/dev/null | md5sum)" ]'
+flushes() { d inspect vm/storage/scsi0/luns/0/disk/flush/count | grep -oE '[0-9]+$'; }
+a=$(flushes)
+check "a sync reaches the disk as a flush" g '. /tmp/names; dd if=/dev/zero of=$s bs=4k seek=16000 count=1 conv=fsync 2>/dev/null'
+check "it was counted" [ "$(flushes)" -gt "$a" ]
+check "direct transfers, through both queues" bash -c '
+	[ "$(scripts/vm -n join diag inspect -r vm/storage/scsi0/luns/0/disk | grep -cE "direct: [1-9]")" = 2 ]'
+echo "     # direct $(sum direct), bounced $(sum bounced), bytes copied $(sum bounced_bytes), errors $(sum errors)"
+check "most went without a copy" [ "$(sum direct)" -gt "$(sum bounced)" ]
+want=$(g 'md5sum </tmp/r' | md5)
+disk=$(g '. /tmp/names; sync; dd if=$s bs=1M iflag=direct 2>/dev/null | md5sum' | md5)
+check "the guest made no mistake in the server's eyes" bash -c '! scripts/vm -n join diag inspect -r vm/storage | grep -E "mistakes: [1-9]"'
+check "no warning or oops in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace|I/O error"'
+vm -n join down
+check "the host's file has the bytes, twice" [ "$want" = "$(head -c 16M "$image" | md5sum | md5)" ]
+same() { cmp <(head -c 16M "$image") <(tail -c +16777217 "$image" | head -c 16M); }
+check "both processors wrote the same" same
+check "the whole file is what the guest read" [ "$disk" = "$(md5sum <"$image" | md5)" ]
+finish
