@@ -1,11 +1,17 @@
 /*
  * An NVMe controller to drive in virtual time: registers, queues, one namespace, and what goes wrong on purpose. Written for
- * tests; knows nothing of host/nvme. Include cmocka.h before.
+ * tests; knows nothing of host/nvme.
  */
 #pragma once
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "lib/task/exec_sim.h"
 #include "vmm/nvme/nvme.h"
