@@ -33,6 +33,12 @@ want=$(g 'md5sum </tmp/r' | md5)
 disk=$(g '. /tmp/names; sync; dd if=$s bs=1M iflag=direct 2>/dev/null | md5sum' | md5)
 check "the guest made no mistake in the server's eyes" bash -c '! scripts/vm -n join diag inspect -r vm/storage | grep -E "mistakes: [1-9]"'
 check "no warning or oops in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace|I/O error"'
+check "unplugged, reads fail at once and the guest lives on" bash -c '
+	scripts/vm -n join monitor "nvme 0 unplug" >/dev/null
+	for _ in $(seq 20); do
+		scripts/vm -n join diag inspect -r vm/nvme | grep -q "state: gone" && break; sleep 0.5
+	done
+	scripts/vm -n join exec --timeout 60 ". /tmp/names; ! dd if=\$s of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null"'
 vm -n join down
 check "the host's file has the bytes, twice" [ "$want" = "$(head -c 16M "$image" | md5sum | md5)" ]
 same() { cmp <(head -c 16M "$image") <(tail -c +16777217 "$image" | head -c 16M); }

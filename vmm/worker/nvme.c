@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/log/log.h"
 #include "vmm/vfio/vfio.h"
@@ -225,11 +226,22 @@ static struct nvme_device **place_for(struct nvme_devices *all, const struct gui
 	return all->count < DEVICES_MAX ? &all->list[all->count] : NULL;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	char x[GUID_STRLEN + 1], y[GUID_STRLEN + 1];
+
+	guid_format(a, x);
+	guid_format(b, y);
+	return strcmp(x, y);
+}
+
 static int look(struct nvme_devices *all)
 {
 	struct guid found[DEVICES_MAX];
 	u32 count = vfio_find(found, DEVICES_MAX);
 
+	/* the kernel's order is none; of those that come together the host's lowest instance is first */
+	qsort(found, count, sizeof(found[0]), by_text);
 	for (u32 i = 0; i < count; i++) {
 		struct nvme_device **place = place_for(all, &found[i]);
 		struct nvme_device *d = place ? calloc(1, sizeof(*d)) : NULL;
