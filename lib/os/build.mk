@@ -1,3 +1,3 @@
-SRCS := file.c
+SRCS := file.c fortify.c
 DEPS := lib/core
 FLAVOURS := target native host tsan fuzz
