@@ -117,7 +117,7 @@ $(O)/$(PROGFLAVOUR_$(2))/bin/$(2): $(call obj,$(PROGFLAVOUR_$(2)),$(addprefix $(
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC_$(PROGFLAVOUR_$(2))) $$(LDFLAGS_$(PROGFLAVOUR_$(2))) $(if $(PROGSCRIPT_$(2)),-T $(PROGSCRIPT_$(2))) -o $$@ $$(filter %.o,$$^) \
-		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(call linklibs,$(1)) $(PROGLIBS_$(2))
+		-Wl,--start-group $$(filter %.a,$$^) $(call linklibs,$(1)) -Wl,--end-group $(PROGLIBS_$(2))
 endef
 $(foreach d,$(FOLDERS),$(foreach p,$(prog/$(d)),$(eval $(call prog_rule,$(d),$(p)))))
 

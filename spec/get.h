@@ -38,6 +38,17 @@ enum get_notification {
 	GET_TRIPLE_FAULT = 9,
 };
 
+/* from the host */
+enum get_guest_notification {
+	GET_UPDATE_GENERATION_ID = 1,
+	GET_SAVE_GUEST = 2,
+	GET_VPCI = 4,
+	GET_MODIFY_VTL2_SETTINGS = 5,
+	GET_MODIFY_VTL2_SETTINGS_REV1 = 6,
+	GET_BATTERY = 7,
+	GET_INJECT_DEBUG_INTERRUPT = 8,
+};
+
 struct get_header {
 	u8 version, type;
 	u16 id;
@@ -72,6 +83,25 @@ struct get_dps_v2_response {
 _Static_assert(sizeof(struct get_dps_v2_response) == 12, "get_protocol DevicePlatformSettingsResponseV2Rev1");
 #define GET_PAYLOAD_END 0
 #define GET_PAYLOAD_MORE 1
+
+/* the document follows; the second form may come in pieces */
+struct get_modify_settings {
+	struct get_header header;
+	u32 size;
+};
+_Static_assert(sizeof(struct get_modify_settings) == 8, "get_protocol ModifyVtl2SettingsNotification");
+struct get_modify_settings_rev1 {
+	struct get_header header;
+	u32 size, payload_state;
+};
+_Static_assert(sizeof(struct get_modify_settings_rev1) == 12, "get_protocol ModifyVtl2SettingsRev1Notification");
+struct get_modify_settings_completed {
+	struct get_header header;
+	u32 status, document_size; /* the document: JSON list of {error_id, message, file_name, line} */
+};
+_Static_assert(sizeof(struct get_modify_settings_completed) == 12, "get_protocol ModifyVtl2SettingsCompleteNotification");
+#define GET_MODIFY_SUCCESS 0
+#define GET_MODIFY_FAILURE 1
 
 struct get_power_off {
 	struct get_header header;

@@ -106,6 +106,8 @@ void host_ready(struct control *c)
 	c->state = CONTROL_STARTING_VTL0;
 	int r = machine_open(&c->fds);
 
+	if (!r)
+		r = settings_start(c);
 	if (!r) {
 		c->worker.notified = worker_notified;
 		c->worker.ended = worker_ended;

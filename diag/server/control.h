@@ -17,6 +17,14 @@ enum control_state {
 };
 enum worker_death { WORKER_DEATH_CRASH, WORKER_DEATH_RESET };
 
+/* a change of the settings that the host asks for, piece by piece */
+struct settings_change {
+	u8 *data;
+	size_t len;
+	struct link_query query;
+	bool busy;                     /* the worker has it */
+};
+
 struct control {
 	struct exec *exec;
 	enum control_state state;
@@ -29,6 +37,7 @@ struct control {
 	struct timer get_retry;
 	struct get_question time_question;
 	u64 get_deadline_ns;
+	struct settings_change change;
 	struct ttrpc_server *server;   /* NULL in tests of single parts */
 	struct data_port *data;
 	struct streams streams;
@@ -62,6 +71,12 @@ int machine_open(struct child_fds *ret) __must_check;
 /* looks for the GET channel; host_ready() follows, with or without it */
 void host_start(struct control *c);
 void host_ready(struct control *c);
+
+/* ---- settings.c */
+/* fills fds.settings with what the host sent at the start. -errno, said. */
+int settings_start(struct control *c) __must_check;
+/* a guest notification of GET: was it about settings? The host gets its answer later. */
+bool settings_notified(struct control *c, u16 id, struct bytes body);
 
 /* ---- control.c */
 /* the program: never returns while the machine lives; then an exit status, told in the log */

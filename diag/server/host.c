@@ -99,6 +99,8 @@ static void host_answered(void *context, int error)
 
 static void host_notified(void *context, u16 id, struct bytes body)
 {
+	if (settings_notified(context, id, body))
+		return;
 	log_at(LOG_INFO, "the host's notification %u (%zu bytes) asks for nothing this firmware does", id, body.left);
 }
 

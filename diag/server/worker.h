@@ -23,7 +23,7 @@ struct child {
 };
 
 struct child_fds {
-	int vtl, low, hvcall;    /* stay the caller's */
+	int vtl, low, hvcall, settings; /* stay the caller's */
 };
 
 /*

@@ -12,6 +12,7 @@
 
 #include "host/load/igvm_load.h"
 #include "host/pvhost/monitor.h"
+#include "host/pvhost/settings.h"
 #include "lib/log/log.h"
 #include "lib/os/file.h"
 #include "spec/igvm.h"
@@ -27,20 +28,6 @@ LOG_DOMAIN("machine");
 #define HIGH_MMIO_BASE 0xfe0000000ull
 #define HIGH_MMIO_SIZE 0xff00000ull
 #define REGISTERS_MAX 64
-
-/* what Hyper-V's management would have sent for a machine without storage and network of its own */
-static const char settings[] =
-	"{\"V1\":{\"SecureBootEnabled\":false,\"SecureBootTemplateId\":\"None\",\"EnableTpm\":false,"
-	"\"BiosGuid\":\"00000000-0000-0000-0000-000000000000\",\"SerialNumber\":\"\",\"BaseBoardSerialNumber\":\"\","
-	"\"ChassisSerialNumber\":\"\",\"ChassisAssetTag\":\"\",\"Com1\":{\"EnablePort\":true,\"DebuggerMode\":false,"
-	"\"EnableVmbusRedirector\":true},\"Com2\":{\"EnablePort\":true,\"DebuggerMode\":false,\"EnableVmbusRedirector\":true}},"
-	"\"V2\":{\"Static\":{\"LegacyMemoryMap\":false,\"PauseAfterBootFailure\":false,\"PxeIpV6\":false,"
-	"\"MeasureAdditionalPcrs\":false,\"DisableFrontpage\":true,\"DisableSha384Pcr\":false,"
-	"\"MediaPresentEnabledByDefault\":false,\"MemoryProtectionMode\":0,\"VpciBootEnabled\":false,"
-	"\"VpciInstanceFilter\":null,\"NumLockEnabled\":false,\"FirmwareModeIsPcat\":false,\"AlwaysRelayHostMmio\":false,"
-	"\"VmbusRedirectionEnabled\":true,\"NoPersistentSecrets\":true,\"WatchdogEnabled\":false,\"Vtl2Settings\":null},"
-	"\"Dynamic\":{\"NvdimmCount\":0,\"EnablePsp\":false,\"GenerationIdLow\":0,\"GenerationIdHigh\":0,"
-	"\"IsServicingScenario\":false}}}";
 
 /* ---- what the partition asks of the machine; VP threads */
 
@@ -336,10 +323,57 @@ static int make_nvme(struct machine *m, u32 i)
 	return vpci_create(m->vmbus, &bus, &m->vpci[i]);
 }
 
+/* takes the document over */
+static int keep_settings(struct machine *m, char *document, size_t len)
+{
+	char *platform = settings_platform(document, len);
+
+	if (!platform) {
+		free(document);
+		return log_err(-ENOMEM, "settings");
+	}
+	free(m->settings);
+	free(m->platform);
+	m->settings = document;
+	m->settings_len = len;
+	m->platform = platform;
+	return 0;
+}
+
+/* what was accepted is what the next life begins with */
+static void settings_done(void *ctx, int result, const char *text)
+{
+	struct machine *m = ctx;
+	char *document = m->asked_settings;
+
+	m->asked_settings = NULL;
+	if (result || keep_settings(m, document, m->asked_len))
+		free(result ? document : NULL);
+	else
+		get_set_settings(m->get, m->platform);
+	m->settings_answered(m->settings_ctx, result, text);
+}
+
+int machine_change_settings(struct machine *m, char *document, size_t len,
+			    void (*answered)(void *ctx, int result, const char *text), void *ctx)
+{
+	int r = m->asked_settings ? -EBUSY : get_modify_settings(m->get, document, len, settings_done, m);
+
+	if (r) {
+		free(document);
+		return r;
+	}
+	m->asked_settings = document;
+	m->asked_len = len;
+	m->settings_answered = answered;
+	m->settings_ctx = ctx;
+	return 0;
+}
+
 static int make_devices(struct machine *m, const char *vsock)
 {
 	struct vmbus_io io = { io_memory, io_post, io_signal, m->options->cpus, m };
-	struct get_config get = { settings, get_reference_time, on_get_event, m };
+	struct get_config get = { m->platform, get_reference_time, on_get_event, m };
 
 	m->vmbus = vmbus_create(m->loop, &io);
 	if (!m->vmbus)
@@ -394,6 +428,13 @@ int machine_create(const struct options *options, struct machine **ret)
 		if (m->debug_fd < 0)
 			r = log_err(-errno, "--vtl2-console %s", options->vtl2_console);
 	}
+	char *document = NULL;
+	size_t document_len = 0;
+
+	if (!r)
+		r = settings_load(options, &document, &document_len);
+	if (!r)
+		r = keep_settings(m, document, document_len);
 	if (!r)
 		r = make_devices(m, vsock);
 	if (!r)
@@ -428,6 +469,9 @@ void machine_destroy(struct machine *m)
 	loop_destroy(m->loop);
 	if (m->debug_fd >= 0)
 		close(m->debug_fd);
+	free(m->asked_settings);
+	free(m->settings);
+	free(m->platform);
 	free(m->image);
 	free(m);
 }

@@ -29,6 +29,11 @@ struct machine {
 	struct partition_ram ram[PARTITION_MAX_RAM];
 	u64 vtl2_base, vtl2_size;
 	int debug_fd;
+	char *settings, *platform;   /* the VTL2 settings' document in force, and it inside the platform settings */
+	char *asked_settings;        /* what the firmware was asked to change to */
+	size_t settings_len, asked_len;
+	void (*settings_answered)(void *ctx, int result, const char *text);
+	void *settings_ctx;
 	u64 resets;
 	bool vtl0_started;
 	_Atomic int pending_end; /* enum machine_end, from any thread */
@@ -41,5 +46,12 @@ int machine_create(const struct options *options, struct machine **ret) __must_c
 void machine_destroy(struct machine *m);
 /* runs the loop until the machine ends; MACHINE_POWERED_OFF, MACHINE_RESET (with --no-reboot) or MACHINE_FAILED */
 enum machine_end machine_run(struct machine *m);
+/*
+ * Asks the firmware for other VTL2 settings; document is malloc()ed and taken over. 0: answered() comes once, with 0, or
+ * -EINVAL and the firmware's result document, or -ECONNRESET when the firmware is gone. -EBUSY: one is under way. -ENOTCONN,
+ * -ENOBUFS: it cannot be asked. Loop thread.
+ */
+int machine_change_settings(struct machine *m, char *document, size_t len,
+			    void (*answered)(void *ctx, int result, const char *text), void *ctx) __must_check;
 /* any thread: act on it soon, on the loop's thread */
 void machine_request(struct machine *m, enum machine_end end);

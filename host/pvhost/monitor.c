@@ -11,10 +11,11 @@
 
 #include "host/pvhost/machine.h"
 #include "lib/log/log.h"
+#include "lib/os/file.h"
 
 LOG_DOMAIN("monitor");
 
-#define LINE_MAX_LEN 256
+#define LINE_MAX_LEN 65536 /* a document of settings is one line */
 #define CLIENTS_MAX 8
 
 struct client {
@@ -22,6 +23,7 @@ struct client {
 	struct loop_source source;
 	char line[LINE_MAX_LEN];
 	u32 len;
+	bool waits; /* for the firmware's word on settings */
 };
 
 struct monitor {
@@ -161,7 +163,7 @@ static void set_faults(struct nvme_target *n, char *text, FILE *out)
 /* "nvme N eject", "nvme N fault delay:20/10 drop/100" */
 static void nvme_command(struct machine *m, const char *line, FILE *out)
 {
-	char verb[16] = "", rest[LINE_MAX_LEN] = "";
+	char verb[16] = "", rest[256] = "";
 	u32 i = ~0u;
 	int r;
 
@@ -184,6 +186,52 @@ static void nvme_command(struct machine *m, const char *line, FILE *out)
 	fprintf(out, "%s\n", r == -EALREADY ? "not in a state for that: see info devices" : r ? strerror(-r) : "asked");
 }
 
+/* ---- settings: the answer comes later, to whoever still listens */
+static void settings_answered(void *ctx, int result, const char *text)
+{
+	struct client *c = ctx;
+	char line[1200];
+	int len = snprintf(line, sizeof(line), !result ? "accepted\n\n" : result == -EINVAL ? "refused: %s\n\n" :
+			   "the firmware ended before it answered\n\n", text);
+
+	if (c->waits && c->source.fd >= 0 && send(c->source.fd, line, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len)
+		log_at(LOG_DEBUG, "a monitor client did not take its answer");
+	c->waits = false;
+}
+
+static void print_settings(struct machine *m, FILE *out)
+{
+	if (!m->settings_len)
+		fputs("none\n", out);
+	else if (*m->settings != '{')
+		fprintf(out, "%zu bytes that are not JSON\n", m->settings_len);
+	else
+		fprintf(out, "%.*s\n", (int)m->settings_len, m->settings);
+}
+
+/* "settings {...}" or "settings FILE" */
+static void change_settings(struct client *c, const char *text, FILE *out)
+{
+	size_t len = strlen(text);
+	u8 *document = NULL;
+	int r = 0;
+
+	if (*text != '{')
+		r = file_read(text, 1 << 20, &document, &len);
+	else if (!(document = (u8 *)strdup(text)))
+		r = -ENOMEM;
+	if (r) {
+		fprintf(out, "%.200s: %s\n", text, strerror(-r));
+		return;
+	}
+	r = machine_change_settings(c->owner->machine, (char *)document, len, settings_answered, c);
+	if (r)
+		fprintf(out, "%s\n", r == -EBUSY ? "another change is under way" : r == -ENOTCONN ? "the firmware is not up yet" :
+			"the firmware does not read");
+	else
+		c->waits = true;
+}
+
 static void command(struct client *client, const char *line, FILE *out)
 {
 	struct machine *m = client->owner->machine;
@@ -200,13 +248,17 @@ static void command(struct client *client, const char *line, FILE *out)
 		print_boot(m, out);
 	else if (!strncmp(line, "nvme ", 5))
 		nvme_command(m, line, out);
+	else if (!strcmp(line, "settings"))
+		print_settings(m, out);
+	else if (!strncmp(line, "settings ", 9))
+		change_settings(client, line + 9, out);
 	else if (!strcmp(line, "reset"))
 		machine_request(m, MACHINE_RESET);
 	else if (!strcmp(line, "quit"))
 		machine_request(m, MACHINE_POWERED_OFF);
 	else if (!strcmp(line, "help"))
 		fputs("info vtl | info exits | info vp | info devices | info boot | nvme N eject|unplug|plug |\n"
-		      "nvme N fault KIND...|off | reset | quit\n", out);
+		      "nvme N fault KIND...|off | settings [FILE|{JSON}] | reset | quit\n", out);
 	else
 		fprintf(out, "'%.60s' is not a command; try help\n", line);
 }
@@ -216,6 +268,7 @@ static void drop(struct client *c)
 	loop_remove(c->owner->machine->loop, &c->source);
 	close(c->source.fd);
 	c->source.fd = -1;
+	c->waits = false;
 }
 
 /* answers end with an empty line, so that a client knows when it has all */
@@ -228,9 +281,10 @@ static void answer(struct client *c, const char *line)
 	if (!out)
 		return;
 	command(c, line, out);
-	fputc('\n', out);
+	if (!c->waits)
+		fputc('\n', out);
 	fclose(out);
-	if (send(c->source.fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
+	if (len && send(c->source.fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
 		log_at(LOG_DEBUG, "a monitor client did not take its answer");
 	free(text);
 }

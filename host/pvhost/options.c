@@ -24,6 +24,8 @@ static const char help[] =
 	"                         an NVMe controller for the firmware, over vPCI; its one namespace is FILE, or memory with\n"
 	"                         ram:SIZE. May be given 16 times. readonly=on|off direct=on|off block=512|4096\n"
 	"                         queues=1..64 serial=TEXT instance=GUID fault=KIND[:ARGUMENT][/EVERY] (see pvhost(1))\n"
+	"  --vtl2-settings FILE   which disks the guest has, as Hyper-V's VTL2 settings (JSON or protobuf), or none\n"
+	"                         (default: a SCSI disk for each --nvme; see pvhost(1))\n"
 	"  --vsock PATH           unix socket to the firmware's vsock ports (default: RUNDIR/NAME.vsock)\n"
 	"  --monitor PATH         unix socket for monitor commands (default: RUNDIR/NAME.monitor)\n"
 	"  --name NAME            name of this machine (default: vm)\n"
@@ -130,7 +132,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 		{ "igvm", 1, NULL, 'i' }, { "cpus", 1, NULL, 'c' }, { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
-		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
+		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
 	};
 	u32 serials = 0;
 	int c;
@@ -163,6 +165,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 			if (add_nvme(ret, optarg))
 				return -EINVAL;
 			break;
+		case 'S': ret->vtl2_settings = optarg; break;
 		case 'v': ret->vsock = optarg; break;
 		case 'o': ret->monitor = optarg; break;
 		case 'n': ret->name = optarg; break;

@@ -20,6 +20,8 @@ struct get {
 	struct channel channel;
 	u32 version; /* agreed; 0: none yet */
 	u64 requests, notifications, first_request;
+	void (*modified)(void *ctx, int result, const char *text); /* NULL: nothing was asked */
+	void *modified_ctx;
 	u8 buffer[GET_MESSAGE_MAX + 64];
 };
 
@@ -150,6 +152,73 @@ static void on_triple_fault(struct get *g, struct bytes b)
 	tell(g, GET_EVENT_TRIPLE_FAULT, text);
 }
 
+/* ---- other settings */
+void get_set_settings(struct get *g, const char *settings)
+{
+	g->config.settings = settings;
+}
+
+static int send_piece(struct get *g, const u8 *data, u32 len, bool more)
+{
+	struct {
+		struct get_modify_settings_rev1 head;
+		u8 data[REVISION_CHUNK];
+	} m = { .head = { { GET_HEADER_VERSION, GET_GUEST_NOTIFICATION, GET_MODIFY_VTL2_SETTINGS_REV1 }, len,
+			  more ? GET_PAYLOAD_MORE : GET_PAYLOAD_END } };
+
+	memcpy(m.data, data, len);
+	return channel_send_pipe(&g->channel, &m, (u32)sizeof(m.head) + len) == RING_OK ? 0 : -ENOBUFS;
+}
+
+/* what fits in one message goes in the first form of it, as Hyper-V does */
+static int send_whole(struct get *g, const void *data, u32 len)
+{
+	struct {
+		struct get_modify_settings head;
+		u8 data[REVISION_CHUNK];
+	} m = { .head = { { GET_HEADER_VERSION, GET_GUEST_NOTIFICATION, GET_MODIFY_VTL2_SETTINGS }, len } };
+
+	memcpy(m.data, data, len);
+	return channel_send_pipe(&g->channel, &m, (u32)sizeof(m.head) + len) == RING_OK ? 0 : -ENOBUFS;
+}
+
+int get_modify_settings(struct get *g, const void *document, size_t len, void (*done)(void *ctx, int result, const char *text),
+			void *ctx)
+{
+	int r = g->modified ? -EBUSY : !g->version ? -ENOTCONN : 0;
+
+	if (!r && len <= REVISION_CHUNK)
+		r = send_whole(g, document, (u32)len);
+	for (size_t at = 0; !r && len > REVISION_CHUNK && at < len; at += REVISION_CHUNK)
+		r = send_piece(g, (const u8 *)document + at, (u32)MIN(len - at, (size_t)REVISION_CHUNK), len - at > REVISION_CHUNK);
+	if (r)
+		return r;
+	g->modified = done;
+	g->modified_ctx = ctx;
+	return 0;
+}
+
+static void end_modify(struct get *g, int result, const char *text)
+{
+	void (*done)(void *, int, const char *) = g->modified;
+
+	g->modified = NULL;
+	if (done)
+		done(g->modified_ctx, result, text);
+}
+
+static void on_modified(struct get *g, struct bytes b)
+{
+	u32 status, len;
+	char text[1024] = "";
+	struct bytes document;
+
+	if (!bytes_u32(&b, &status) || !bytes_u32(&b, &len) || !bytes_take(&b, MIN(len, (u32)b.left), &document))
+		return;
+	snprintf(text, sizeof(text), "%.*s", (int)document.left, (const char *)document.at);
+	end_modify(g, status == GET_MODIFY_SUCCESS ? 0 : -EINVAL, text);
+}
+
 static void on_notification(struct get *g, u16 id, struct bytes b)
 {
 	u32 event;
@@ -166,8 +235,8 @@ static void on_notification(struct get *g, u16 id, struct bytes b)
 			log_at(LOG_INFO, "event log: %u", event);
 		return;
 	case GET_LOG_TRACE:
-	case GET_RESTORE_COMPLETED:
-	case GET_MODIFY_VTL2_SETTINGS_COMPLETED: return;
+	case GET_RESTORE_COMPLETED: return;
+	case GET_MODIFY_VTL2_SETTINGS_COMPLETED: on_modified(g, b); return;
 	}
 	log_guest("notification %u ignored", id);
 }
@@ -206,6 +275,7 @@ static void closed(struct channel *c)
 
 	g->version = 0;
 	g->requests = g->first_request = 0;
+	end_modify(g, -ECONNRESET, "");
 }
 
 u64 get_first_request(const struct get *g)

@@ -7,7 +7,7 @@ enum get_event { GET_EVENT_POWER_OFF, GET_EVENT_RESET, GET_EVENT_VTL0_STARTED, G
 		 GET_EVENT_TRIPLE_FAULT };
 
 struct get_config {
-	const char *settings; /* device platform settings, JSON; kept by the caller */
+	const char *settings; /* device platform settings, JSON; kept by the caller, until get_set_settings() */
 	u64 (*reference_time)(void *ctx);
 	void (*event)(void *ctx, enum get_event event, const char *text);
 	void *ctx;
@@ -17,6 +17,14 @@ struct get;
 
 int get_create(struct vmbus *bus, const struct get_config *config, struct get **ret) __must_check;
 void get_destroy(struct get *g);
+/* what the next asking for settings gets */
+void get_set_settings(struct get *g, const char *settings);
+/*
+ * Asks the firmware for other VTL2 settings while it runs. 0: done() comes once, with 0, -EINVAL and the result document, or
+ * -ECONNRESET. -EBUSY, -ENOTCONN (the firmware does not speak GET yet), -ENOBUFS (it does not read).
+ */
+int get_modify_settings(struct get *g, const void *document, size_t len, void (*done)(void *ctx, int result, const char *text),
+			void *ctx) __must_check;
 /* reference time of the firmware's first request, which is its user space's first sign; 0: none yet */
 u64 get_first_request(const struct get *g);
 void get_counts(const struct get *g, u64 *ret_requests, u64 *ret_notifications);

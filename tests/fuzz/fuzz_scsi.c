@@ -27,8 +27,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (!sim) {
 		sim = sim_create(1);
 		exec = sim_exec(sim, "fuzz");
-		atomic_store(&target.units[0], scsi_unit_create(disk_ram(256 * KiB, 512, &id)));
-		atomic_store(&target.units[1], scsi_unit_create(disk_ram(256 * KiB, 4096, &id)));
+		atomic_store(&target.units[0], scsi_unit_create(disk_ram(256 * KiB, 512, &id), NULL));
+		atomic_store(&target.units[1], scsi_unit_create(disk_ram(256 * KiB, 4096, &id), NULL));
 	}
 	if (size < 20)
 		return 0;

@@ -18,7 +18,7 @@ static void set_up(void)
 
 	g = model_create(1);
 	s = storvsp_create(g->bus, g->guest, g->home, &id, 0);
-	if (!s || storvsp_add(s, 0, disk_ram(256 * KiB, 512, &id)))
+	if (!s || storvsp_add(s, 0, disk_ram(256 * KiB, 512, &id), NULL))
 		__builtin_trap();
 	model_connect(g, VMBUS_VERSION_IRON);
 	model_request_offers(g);

@@ -20,8 +20,8 @@ static void set_up(void)
 
 	g = model_create(1);
 	s = storvsp_create(g->bus, g->guest, g->home, &id, 2);
-	if (!s || storvsp_add(s, 0, disk_ram(256 * KiB, 512, &id)) ||
-	    storvsp_add(s, 1, disk_delay(disk_ram(256 * KiB, 4096, &id), 1000000)))
+	if (!s || storvsp_add(s, 0, disk_ram(256 * KiB, 512, &id), NULL) ||
+	    storvsp_add(s, 1, disk_delay(disk_ram(256 * KiB, 4096, &id), 1000000), NULL))
 		__builtin_trap();
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/rpc/pb.h"
 #include "vmm/settings/schema.h"
 
 #define IDE_CHANNELS 2u
@@ -20,7 +21,24 @@ int settings_refuse(struct settings_error *error, const char *name, const char *
 	va_start(args, format);
 	vsnprintf(error->text, sizeof(error->text), format, args);
 	va_end(args);
+	/* it goes into logs and documents; parts of it are the document's own */
+	for (char *c = error->text; *c; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			*c = '?';
 	return -EINVAL;
+}
+
+void settings_error_json(const struct settings_error *error, struct pb_writer *out)
+{
+	json_t *list = json_pack("[{s:s, s:s, s:s, s:i}]", "error_id", error->id, "message", error->text, "file_name", "", "line", 0);
+	char *text = list ? json_dumps(list, JSON_COMPACT) : NULL;
+
+	if (text)
+		pb_raw(out, text, strlen(text));
+	else
+		out->failed = true;
+	free(text);
+	json_decref(list);
 }
 
 /* ---- what a document says, beyond its shape */

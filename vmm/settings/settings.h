@@ -91,6 +91,9 @@ void settings_free(struct settings *s);
 /* "Configuration.NAME" and the text; returns -EINVAL */
 int settings_refuse(struct settings_error *error, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+struct pb_writer;
+/* the error as GET's result document has it: a JSON list of one */
+void settings_error_json(const struct settings_error *error, struct pb_writer *out);
 
 /*
  * Vtl2Settings out of the device platform settings (JSON, V2.Static.Vtl2Settings, base64). *ret is malloc()ed and NULL when

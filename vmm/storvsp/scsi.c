@@ -329,7 +329,7 @@ void scsi_execute(struct scsi_target *target, unsigned lun, struct scsi_request 
 }
 
 /* ---- units */
-struct scsi_unit *scsi_unit_create(struct disk *disk)
+struct scsi_unit *scsi_unit_create(struct disk *disk, const struct scsi_identity *identity)
 {
 	struct scsi_unit *unit = calloc(1, sizeof(*unit));
 
@@ -339,6 +339,8 @@ struct scsi_unit *scsi_unit_create(struct disk *disk)
 		return NULL;
 	}
 	unit->disk = disk;
+	if (identity)
+		unit->identity = *identity;
 	pthread_mutex_init(&unit->lock, NULL);
 	return unit;
 }

@@ -16,8 +16,17 @@
 #define SCSI_SENSE_LEN sizeof(struct scsi_fixed_sense)
 #define SCSI_MAX_TRANSFER (256u * 1024)
 
+/* what INQUIRY and the mode pages say beyond the disk's own; empty texts and zeroes: as Hyper-V's disks */
+struct scsi_identity {
+	char vendor[8 + 1], product[16 + 1], revision[4 + 1], serial[64 + 1];
+	u16 rotation_rate;               /* 1: no rotating medium; else per minute */
+	bool no_fua;                     /* DPOFUA is not said; a CDB with FUA is obeyed all the same */
+	bool write_through;              /* WCE is not said, so every write is on stable storage when it is answered */
+};
+
 struct scsi_unit {
 	struct disk *disk;               /* the unit's */
+	struct scsi_identity identity;
 	atomic_uint attention;           /* enum scsi_asc to report once; 0: none */
 	atomic_bool stopped;             /* START STOP UNIT */
 	atomic_uint_fast64_t commands, checks;
@@ -36,8 +45,8 @@ struct scsi_target {
 	_Atomic(struct scsi_unit *) units[SCSI_LUNS_MAX];
 };
 
-/* NULL, said: no memory; then the disk is destroyed. Otherwise it is the unit's. */
-struct scsi_unit *scsi_unit_create(struct disk *disk) __must_check;
+/* NULL, said: no memory; then the disk is destroyed. Otherwise it is the unit's. identity: copied; may be NULL */
+struct scsi_unit *scsi_unit_create(struct disk *disk, const struct scsi_identity *identity) __must_check;
 /* no request may be under way; NULL is fine */
 void scsi_unit_destroy(struct scsi_unit *unit);
 /*

@@ -72,7 +72,7 @@ void scsi_read_write(struct scsi_request *r)
 		scsi_bad_cdb(r); /* the transport's buffer is not what the command needs */
 	} else {
 		r->disk.op = write ? DISK_WRITE : DISK_READ;
-		r->disk.flags = !short_cdb && r->cdb[1] & CDB_FUA ? DISK_FUA : 0;
+		r->disk.flags = (!short_cdb && r->cdb[1] & CDB_FUA) || (write && r->unit->identity.write_through) ? DISK_FUA : 0;
 		r->disk.sector = range.lba;
 		r->disk.count = range.count;
 		r->disk.iov = r->iov;
@@ -223,7 +223,7 @@ void scsi_write_same(struct scsi_request *r)
 	}
 	r->lba = range.lba;
 	r->left = range.count;
-	r->disk.flags = 0;
+	r->disk.flags = r->unit->identity.write_through ? DISK_FUA : 0;
 	if (no_data || is_zero(block, disk->sector_size)) {
 		r->disk.op = unmap && disk->unmap_zeroes ? DISK_UNMAP : DISK_WRITE_ZEROES;
 		scsi_steps(r, next_zero);

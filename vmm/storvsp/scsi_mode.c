@@ -12,12 +12,14 @@ static const struct {
 };
 #define MODE_DATA_MAX 128u
 
-static size_t put_page(u8 *to, size_t i, bool changeable)
+static size_t put_page(const struct scsi_unit *unit, u8 *to, size_t i, bool changeable)
 {
+	bool no_cache = pages[i].page == MODE_PAGE_CACHING && unit->identity.write_through;
+
 	memset(to, 0, 2u + pages[i].len);
 	to[0] = pages[i].page;
 	to[1] = pages[i].len;
-	if (!changeable)
+	if (!changeable && !no_cache)
 		to[2 + pages[i].at] = pages[i].value;
 	return 2u + pages[i].len;
 }
@@ -40,13 +42,13 @@ static size_t mode_data(const struct scsi_request *r, u8 *data, size_t *ret_desc
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
 		if (wanted == MODE_PAGE_ALL || wanted == pages[i].page)
-			len += put_page(data + len, i, control == MODE_CHANGEABLE);
+			len += put_page(r->unit, data + len, i, control == MODE_CHANGEABLE);
 	return len == before ? 0 : len;
 }
 
-static u8 device_specific(const struct disk *disk)
+static u8 device_specific(const struct scsi_unit *unit)
 {
-	return MODE_DPOFUA | (disk->read_only ? MODE_WP : 0);
+	return (unit->identity.no_fua ? 0 : MODE_DPOFUA) | (unit->disk->read_only ? MODE_WP : 0);
 }
 
 static void mode_sense(struct scsi_request *r, size_t header, u32 allocation)
@@ -60,11 +62,11 @@ static void mode_sense(struct scsi_request *r, size_t header, u32 allocation)
 	}
 	if (header == 4) {
 		data[0] = (u8)(len + 3);
-		data[2] = device_specific(r->unit->disk);
+		data[2] = device_specific(r->unit);
 		data[3] = (u8)descriptor;
 	} else {
 		be16_put(data, len + 6);
-		data[3] = device_specific(r->unit->disk);
+		data[3] = device_specific(r->unit);
 		be16_put(data + 6, descriptor);
 	}
 	scsi_reply(r, data, header + len, allocation);
@@ -80,13 +82,13 @@ void scsi_mode_sense_10(struct scsi_request *r)
 	mode_sense(r, 8, be16_get(r->cdb + 7));
 }
 
-static bool page_is_so(const u8 *at, size_t len)
+static bool page_is_so(const struct scsi_unit *unit, const u8 *at, size_t len)
 {
 	u8 now[MODE_DATA_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
 		if (pages[i].page == (at[0] & 0x3f) && !(at[0] & 0x40)) {
-			put_page(now, i, false);
+			put_page(unit, now, i, false);
 			return at[1] == pages[i].len && len >= 2u + pages[i].len && !memcmp(now + 2, at + 2, pages[i].len);
 		}
 	return false;
@@ -116,7 +118,7 @@ static void mode_select(struct scsi_request *r, size_t header, u32 len)
 		return;
 	}
 	for (at = header + descriptor; at < len; at += 2u + data[at + 1])
-		if (len - at < 2 || !page_is_so(data + at, len - at)) {
+		if (len - at < 2 || !page_is_so(r->unit, data + at, len - at)) {
 			scsi_bad_list(r);
 			return;
 		}

@@ -71,7 +71,7 @@ static void tell_guest(struct storvsp *s)
 	vmbus_channel_poke(&s->primary->channel);
 }
 
-int storvsp_add(struct storvsp *s, unsigned lun, struct disk *disk)
+int storvsp_add(struct storvsp *s, unsigned lun, struct disk *disk, const struct scsi_identity *identity)
 {
 	struct scsi_unit *unit;
 
@@ -79,7 +79,7 @@ int storvsp_add(struct storvsp *s, unsigned lun, struct disk *disk)
 		disk_destroy(disk);
 		return log_err(lun >= SCSI_LUNS_MAX ? -EINVAL : -EEXIST, "LUN %u cannot be added", lun);
 	}
-	unit = scsi_unit_create(disk);
+	unit = scsi_unit_create(disk, identity);
 	if (!unit)
 		return -ENOMEM;
 	atomic_store(&s->target.units[lun], unit);

@@ -1,16 +1,12 @@
 /* Every device of VTL0 and how it is wired; and the tree that inspect shows. Nothing registers itself. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "lib/log/log.h"
-#include "vmm/nvme_disk/nvme_disk.h"
 #include "vmm/worker/nvme.h"
 #include "vmm/worker/worker.h"
 
 LOG_DOMAIN("assemble");
-
-#define STORAGE_LATE_NS 15000000000ull /* a disk that is not there by then is said */
 
 static void deliver(struct ioapic *a, const struct ioapic_message *m)
 {
@@ -88,91 +84,6 @@ static int assemble_vmbus(struct worker *w)
 	return 0;
 }
 
-/* the instance names the controller to the guest for ever; a disk's id is it with the LUN */
-static int assemble_storage(struct worker *w)
-{
-	const char *text = getenv("PARAVANE_DISKS");
-	struct guid id = GUID(0x9c0a4cd1, 0x5d3e, 0x4a1b, 0x8e, 0x2f, 0x50, 0x56, 0x53, 0x43, 0x53, 0x00);
-	int r = storage_parse(text ? text : "", &w->storage);
-
-	if (r || !w->storage.count)
-		return 0; /* said there; a guest without disks is of more use than none */
-	w->scsi = storvsp_create(w->vmbus, w->machine.guest, w->main, &id, w->layout.vp_count - 1);
-	if (!w->scsi)
-		return -ENOMEM;
-	for (unsigned i = 0; i < w->storage.count && !r; i++) {
-		const struct storage_disk *d = &w->storage.disks[i];
-
-		if (d->kind != STORAGE_RAM)
-			continue; /* when its controller is ready */
-		id.data4[7] = (u8)(d->lun + 1);
-		struct disk *disk = storage_disk(d, &id);
-
-		r = disk ? storvsp_add(w->scsi, d->lun, disk) : -ENOMEM;
-		w->attached |= BIT(d->lun);
-	}
-	return r;
-}
-
-/* ---- disks over NVMe: the LUN comes when the controller is ready, which is perhaps after the guest has looked */
-static bool guest_memory(void *ctx, const void *at, size_t len, u64 *ret)
-{
-	return guest_address(((struct worker *)ctx)->machine.guest, at, len, ret);
-}
-
-static void attach(struct worker *w, const struct storage_disk *d, struct nvme *n, const struct guid *instance)
-{
-	const struct nvme_namespace *first = nvme_namespace_at(n, 0);
-	struct exec *execs[NVME_QUEUES_MAX];
-	struct nvme_disk_config config = { .nvme = n, .nsid = d->nsid, .execs = execs, .address = guest_memory, .ctx = w,
-					   .id = *instance };
-
-	if (!config.nsid && first)
-		config.nsid = first->nsid;
-	config.exec_count = MIN(w->layout.vp_count, NVME_QUEUES_MAX);
-	for (u32 i = 0; i < config.exec_count; i++)
-		execs[i] = w->vps[i].vp.exec;
-	struct disk *disk = nvme_disk_create(&config);
-
-	if (disk)
-		disk = storage_filters(d, disk);
-	if (!disk || storvsp_add(w->scsi, d->lun, disk))
-		return; /* said; a later change of the controller is another chance */
-	w->attached |= BIT(d->lun);
-	log_at(LOG_NOTICE, "LUN %u is namespace %u of an NVMe controller", d->lun, config.nsid);
-}
-
-static void nvme_ready(void *ctx, struct nvme *n, u32 index, const struct guid *instance)
-{
-	struct worker *w = ctx;
-
-	for (unsigned i = 0; i < w->storage.count; i++) {
-		const struct storage_disk *d = &w->storage.disks[i];
-
-		if (!(w->attached & BIT(d->lun)) && storage_is_of(d, index, instance))
-			attach(w, d, n, instance);
-	}
-}
-
-static void storage_late(struct timer *timer)
-{
-	struct worker *w = container_of(timer, struct worker, storage_late);
-
-	for (unsigned i = 0; w->scsi && i < w->storage.count; i++)
-		if (!(w->attached & BIT(w->storage.disks[i].lun)))
-			log_at(LOG_NOTICE, "LUN %u is not there: no NVMe controller or namespace for it yet",
-			       w->storage.disks[i].lun);
-}
-
-void assemble_nvme_disks(struct worker *w)
-{
-	if (!w->scsi)
-		return;
-	nvme_devices_watch(w->nvme, nvme_ready, w);
-	w->storage_late.fire = storage_late;
-	timer_arm(w->main, &w->storage_late, exec_now_ns(w->main) + STORAGE_LATE_NS);
-}
-
 int assemble(struct worker *w)
 {
 	struct device *const devices[] = { &w->ioapic.dev, &w->pic.dev, &w->pit.dev, &w->rtc.dev, &w->pm.dev, &w->legacy.dev,
@@ -211,7 +122,7 @@ int assemble(struct worker *w)
 	int r = assemble_vmbus(w);
 
 	if (!r)
-		r = assemble_storage(w);
+		r = disks_create(&w->disks, w, w->settings.at, w->settings.left);
 	if (!r)
 		bus_start(&w->bus);
 	return r;
@@ -264,13 +175,6 @@ static void all_serial_inspect(void *object, struct inspect *in)
 	inspect_child(in, "com2", serial_inspect, &w->serial[1]);
 }
 
-static void storage_inspect(void *object, struct inspect *in)
-{
-	struct worker *w = object;
-
-	inspect_child(in, "scsi0", storvsp_inspect, w->scsi);
-}
-
 static void main_exec_inspect(void *object, struct inspect *in)
 {
 	struct worker *w = object;
@@ -300,8 +204,7 @@ static void vm_inspect(void *object, struct inspect *in)
 	inspect_child(in, "serial", all_serial_inspect, w);
 	inspect_child(in, "nvme", nvme_devices_inspect, w->nvme);
 	inspect_child(in, "vmbus", vmbus_inspect, w->vmbus);
-	if (w->scsi)
-		inspect_child(in, "storage", storage_inspect, w);
+	inspect_child(in, "storage", disks_inspect, &w->disks);
 	inspect_child(in, "executors", executors_inspect, w);
 }
 

@@ -113,6 +113,17 @@ static void start(struct link_client *link, const struct link_request *r, const 
 	inspect_start(&slot->request, link->exec, link->root, link->object);
 }
 
+static void settings(struct link_client *link, u32 id)
+{
+	struct pb_writer body;
+
+	link->requests++;
+	pb_init(&body);
+	link->settings(link, &body);
+	reply(link, id, body.failed ? -ENOMEM : 0, &body);
+	pb_fini(&body);
+}
+
 /* one request from the front of the buffer; false: more bytes are needed, or the link is dead */
 static bool take(struct link_client *link)
 {
@@ -134,7 +145,10 @@ static bool take(struct link_client *link)
 		die(link, "asked to stop");
 		return false;
 	}
-	start(link, &r, link->in + sizeof(r));
+	if (r.op == LINK_SETTINGS && link->settings)
+		settings(link, r.id);
+	else
+		start(link, &r, link->in + sizeof(r));
 	link->in_len -= total;
 	memmove(link->in, link->in + total, link->in_len);
 	return !link->dead;

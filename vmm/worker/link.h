@@ -2,7 +2,8 @@
  * Between control process and worker. Little endian, host-sized: both ends come from one build.
  *
  * Launch: fd 3 SOCK_STREAM (requests), fd 4 VTL (MSHV_CREATE_VTL; VTL0's memory already added), fd 5 /dev/mshv_vtl_low, fd 6
- * /dev/mshv_hvcall, fd 7 SOCK_SEQPACKET (notifications, worker to control). End of file on fd 3 ends the worker.
+ * /dev/mshv_hvcall, fd 7 SOCK_SEQPACKET (notifications, worker to control), fd 8 a memory file with the host's VTL2 settings
+ * document (may be empty). End of file on fd 3 ends the worker.
  *
  * Request on fd 3: struct link_request, then path_len bytes of path, then value_len bytes of value (updates).
  * Reply: struct link_reply, then its body: Node bytes for inspect, Value bytes for update. Replies carry the request's id and
@@ -17,11 +18,14 @@
 #define LINK_FD_LOW 5
 #define LINK_FD_HVCALL 6
 #define LINK_FD_NOTIFY 7
+#define LINK_FD_SETTINGS 8
 
 #define LINK_BODY_MAX 1024u          /* path and value together */
 #define LINK_REQUESTS_MAX 8u         /* under way at once; one more answers -EBUSY */
 
-enum link_op { LINK_INSPECT = 1, LINK_UPDATE = 2, LINK_STOP = 3 /* stop all VPs, reply, end with status 0 */ };
+enum link_op { LINK_INSPECT = 1, LINK_UPDATE = 2, LINK_STOP = 3, /* stop all VPs, reply, end with status 0 */
+	       /* fd 8 has another document. Body of the reply: empty, or why nothing was changed, as GET's result document */
+	       LINK_SETTINGS = 4 };
 
 struct link_request {
 	u32 len;       /* of what follows this field */

@@ -322,6 +322,12 @@ void nvme_devices_shutdown(struct nvme_devices *all, struct exec *home, struct o
 	}
 }
 
+void nvme_devices_look(struct nvme_devices *all)
+{
+	if (all && !all->ending)
+		look(all);
+}
+
 struct nvme *nvme_devices_find(struct nvme_devices *all, const struct guid *instance)
 {
 	for (u32 i = 0; all && i < all->count; i++)

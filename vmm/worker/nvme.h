@@ -21,6 +21,8 @@ int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_cou
 void nvme_devices_watch(struct nvme_devices *d, nvme_ready_fn ready, void *ctx);
 /* home: shuts all controllers down as far as they answer, then done->done() on home. d may be NULL. */
 void nvme_devices_shutdown(struct nvme_devices *d, struct exec *home, struct op *done);
+/* home: looks for controllers that came since; those found are opened */
+void nvme_devices_look(struct nvme_devices *d);
 /* NULL: no controller of that vPCI instance. Its state says whether it may be used. */
 struct nvme *nvme_devices_find(struct nvme_devices *d, const struct guid *instance);
 void nvme_devices_inspect(void *devices, struct inspect *in);

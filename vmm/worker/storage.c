@@ -43,7 +43,7 @@ static bool take_word(const char **text, const char *word)
 	return true;
 }
 
-static bool take_filters(const char **text, unsigned *ret)
+static bool take_filters(const char **text, u32 *ret)
 {
 	static const struct { const char *name; enum storage_filter filter; } filters[] = {
 		{ "fault", STORAGE_FAULT }, { "trace", STORAGE_TRACE }, { "delay", STORAGE_DELAY }, { "ro", STORAGE_READ_ONLY },
@@ -63,23 +63,25 @@ static bool take_filters(const char **text, unsigned *ret)
 
 static bool take_nvme(const char **text, struct storage_disk *d)
 {
+	struct storage_source *s = &d->sources[0];
 	char guid[GUID_STRLEN + 1];
 	u64 number;
 
 	snprintf(guid, sizeof(guid), "%s", *text);
 	d->kind = STORAGE_NVME;
-	d->named = guid_parse(guid, &d->instance);
-	if (d->named)
+	d->source_count = 1;
+	s->named = guid_parse(guid, &s->instance);
+	if (s->named)
 		*text += GUID_STRLEN;
 	else if (take_size(text, &number) && number < 64)
-		d->index = (u32)number;
+		s->index = (u32)number;
 	else
 		return false;
 	if (!take_word(text, "/"))
 		return true;
 	if (!take_size(text, &number) || !number || number >= ~0u)
 		return false;
-	d->nsid = (u32)number;
+	s->nsid = (u32)number;
 	return true;
 }
 
@@ -93,45 +95,199 @@ static bool take_disk(const char **text, struct storage_disk *d)
 		return false;
 	if (take_word(text, ":") && (!take_size(text, &sector) || (sector != 512 && sector != 4096)))
 		return false;
+	d->kind = STORAGE_RAM;
 	d->sector_size = (u32)sector;
 	return d->bytes >= sector && d->bytes <= BIT(50) && take_filters(text, &d->filters);
 }
 
+/* a zeroed one at the list's end; NULL */
+static struct storage_disk *append(struct storage_controller *c)
+{
+	struct storage_disk *disks = realloc(c->disks, (c->count + 1) * sizeof(*disks));
+
+	if (!disks)
+		return NULL;
+	c->disks = disks;
+	memset(&disks[c->count], 0, sizeof(*disks));
+	return &disks[c->count++];
+}
+
 int storage_parse(const char *text, struct storage_config *ret)
 {
-	struct storage_config c = { .count = 0 };
+	/* the instance names the controller to the guest for ever */
+	struct storage_config c = { .fixed = true, .controllers[0] = {
+		.instance = GUID(0x9c0a4cd1, 0x5d3e, 0x4a1b, 0x8e, 0x2f, 0x50, 0x56, 0x53, 0x43, 0x53, 0x00), .sub_channels = ~0u } };
+	struct storage_controller *scsi = &c.controllers[0];
 	const char *at = text;
 
 	while (*at) {
-		struct storage_disk *d = &c.disks[c.count];
+		struct storage_disk *d = append(scsi);
 
-		if (c.count == STORAGE_DISKS_MAX || !take_disk(&at, d) || (*at && !take_word(&at, ",")))
-			return log_err(-EINVAL, "disk %u of \"%s\" is not understood", c.count, text);
-		d->lun = c.count++;
+		if (!d || d - scsi->disks == SCSI_LUNS_MAX || !take_disk(&at, d) || (*at && !take_word(&at, ","))) {
+			u32 place = scsi->count;
+
+			storage_free(&c);
+			return d ? log_err(-EINVAL, "disk %u of \"%s\" is not understood", place - 1, text) : log_err(-ENOMEM, "disks");
+		}
+		d->location = scsi->count - 1;
+	}
+	c.count = scsi->count != 0;
+	*ret = c;
+	return 0;
+}
+
+/* ---- from the settings */
+static void take_text(char *to, size_t room, const char *text)
+{
+	snprintf(to, room, "%s", text ? text : "");
+}
+
+static void take_source(struct storage_disk *d, const struct settings_device *device)
+{
+	d->sources[d->source_count++] = (struct storage_source){ .named = true, .instance = device->instance,
+								 .nsid = (u32)device->sub_path.value };
+}
+
+static void take_lun(struct storage_disk *d, const struct settings_lun *l)
+{
+	const struct settings_devices *devices = l->physical_devices;
+	struct scsi_identity *id = &d->identity;
+
+	d->channel = (u32)l->channel.value;
+	d->location = (u32)l->location.value;
+	d->dvd = l->is_dvd.value;
+	d->kind = devices ? STORAGE_NVME : STORAGE_NONE;
+	if (devices && devices->device)
+		take_source(d, devices->device);
+	for (unsigned i = 0; devices && i < devices->devices.count; i++)
+		take_source(d, devices->devices.items[i]);
+	d->chunk_bytes = (u32)(l->chunk_size_in_kb.value ? MIN(l->chunk_size_in_kb.value, 1024 * 1024ull) : 64) * 1024;
+	d->bytes = l->scsi_disk_size_in_bytes.value;
+	d->no_unmap = l->disable_thin_provisioning.value;
+	d->physical_size = (u32)l->physical_sector_size.value;
+	d->has_id = l->device_id && *l->device_id;
+	d->id = l->id;
+	d->filters = d->dvd ? STORAGE_READ_ONLY : 0;
+	take_text(id->vendor, sizeof(id->vendor), l->vendor_id);
+	take_text(id->product, sizeof(id->product), l->product_id);
+	take_text(id->revision, sizeof(id->revision), l->product_revision_level);
+	take_text(id->serial, sizeof(id->serial), l->serial_number);
+	id->rotation_rate = (u16)MIN(l->medium_rotation_rate.value, 0xfffeull);
+	id->no_fua = l->fua.set && !l->fua.value;
+	id->write_through = l->write_cache.set && !l->write_cache.value;
+}
+
+int storage_from_settings(const struct settings *s, struct storage_config *ret, struct settings_error *error)
+{
+	const struct settings_list *list = &s->dynamic->storage_controllers;
+	struct storage_config c = { .count = 0 };
+
+	for (unsigned i = 0; i < list->count; i++) {
+		const struct settings_controller *from = list->items[i];
+		struct storage_controller *to = &c.controllers[c.count++];
+
+		to->bus = from->protocol.value == SETTINGS_IDE ? STORAGE_IDE : STORAGE_SCSI;
+		to->instance = from->instance;
+		to->sub_channels = (u32)s->fixed->scsi_sub_channels.value;
+		for (unsigned k = 0; k < from->luns.count; k++) {
+			struct storage_disk *d = append(to);
+
+			if (!d) {
+				storage_free(&c);
+				settings_refuse(error, "InternalFailure", "out of memory for disks");
+				return -ENOMEM;
+			}
+			take_lun(d, from->luns.items[k]);
+		}
 	}
 	*ret = c;
 	return 0;
 }
 
-struct disk *storage_disk(const struct storage_disk *d, const struct guid *id)
+void storage_free(struct storage_config *c)
 {
-	return storage_filters(d, disk_ram(d->bytes, d->sector_size, id));
+	for (u32 i = 0; i < STORAGE_CONTROLLERS_MAX; i++)
+		free(c->controllers[i].disks);
+	*c = (struct storage_config){ .count = 0 };
 }
 
-struct disk *storage_filters(const struct storage_disk *d, struct disk *disk)
+/* ---- one configuration after another */
+bool storage_same(const struct storage_disk *a, const struct storage_disk *b)
 {
+	return !memcmp(a, b, offsetof(struct storage_disk, attached));
+}
+
+struct storage_disk *storage_at(struct storage_controller *c, u32 channel, u32 location)
+{
+	for (u32 i = 0; i < c->count; i++)
+		if (c->disks[i].channel == channel && c->disks[i].location == location)
+			return &c->disks[i];
+	return NULL;
+}
+
+static bool same_disks(const struct storage_controller *a, const struct storage_controller *b)
+{
+	for (u32 i = 0; i < a->count; i++) {
+		struct storage_disk *other = storage_at((struct storage_controller *)b, a->disks[i].channel, a->disks[i].location);
+
+		if (!other || !storage_same(&a->disks[i], other))
+			return false;
+	}
+	return a->count == b->count;
+}
+
+int storage_may_change(const struct storage_config *from, const struct storage_config *to, struct settings_error *error)
+{
+	bool same = from->count == to->count;
+
+	if (from->fixed)
+		return settings_refuse(error, "InternalFailure", "PARAVANE_DISKS on the kernel's command line says which disks there are");
+	for (u32 i = 0; same && i < to->count; i++)
+		same = from->controllers[i].bus == to->controllers[i].bus &&
+		       guid_equal(&from->controllers[i].instance, &to->controllers[i].instance);
+	if (!same)
+		return settings_refuse(error, "StorageCannotAddRemoveControllerAtRuntime",
+				       "the running VM has %u storage controllers; others, or others' order, want a restart",
+				       from->count);
+	for (u32 i = 0; i < to->count; i++)
+		if (to->controllers[i].bus == STORAGE_IDE && !same_disks(&from->controllers[i], &to->controllers[i]))
+			return settings_refuse(error, "StorageCannotModifyIdeAtRuntime", "IDE drives change at a restart only");
+	return 0;
+}
+
+/* ---- making disks */
+struct disk *storage_ram(const struct storage_disk *d, const struct guid *id)
+{
+	struct disk *disk = disk_ram(d->bytes, d->sector_size, id);
+
+	return disk ? storage_dress(d, disk, id) : NULL;
+}
+
+struct disk *storage_dress(const struct storage_disk *d, struct disk *disk, const struct guid *id)
+{
+	if (d->kind == STORAGE_NVME && d->bytes && d->bytes < disk_bytes(disk))
+		disk = disk_partition(disk, 0, d->bytes / disk->sector_size, id);
 	if (disk && d->filters & STORAGE_FAULT)
-		disk = disk_fault(disk, d->lun + 1);
+		disk = disk_fault(disk, d->location + 1);
 	if (disk && d->filters & STORAGE_DELAY)
 		disk = disk_delay(disk, DELAY_NS);
 	if (disk && d->filters & STORAGE_TRACE)
 		disk = disk_trace(disk);
 	if (disk && d->filters & STORAGE_READ_ONLY)
 		disk = disk_read_only(disk);
-	return disk ? disk_stats(disk) : NULL;
+	if (disk)
+		disk = disk_stats(disk);
+	if (!disk)
+		return NULL;
+	if (d->no_unmap)
+		disk->unmap_granularity = 0;
+	if (d->physical_size >= disk->sector_size)
+		disk->physical_size = d->physical_size;
+	disk->id = *id;
+	return disk;
 }
 
-bool storage_is_of(const struct storage_disk *d, u32 index, const struct guid *instance)
+bool storage_is_of(const struct storage_source *s, u32 index, const struct guid *instance)
 {
-	return d->kind == STORAGE_NVME && (d->named ? guid_equal(&d->instance, instance) : d->index == index);
+	return s->named ? guid_equal(&s->instance, instance) : s->index == index;
 }

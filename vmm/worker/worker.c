@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/log/kmsg.h"
 #include "lib/log/log.h"
+#include "lib/os/cleanup.h"
 #include "vmm/mem/protect.h"
 #include "vmm/worker/nvme.h"
 
@@ -145,9 +148,38 @@ static int start_vps(struct worker *w)
 	return 0;
 }
 
+/* the host's document as control left it */
+static int read_settings(char **ret, size_t *ret_len)
+{
+	struct stat s;
+
+	if (fstat(LINK_FD_SETTINGS, &s) || s.st_size > SETTINGS_MAX_BYTES)
+		return log_err(-EINVAL, "settings' file");
+	*ret = malloc((size_t)s.st_size + 1);
+	if (!*ret)
+		return log_err(-ENOMEM, "settings");
+	if (pread(LINK_FD_SETTINGS, *ret, (size_t)s.st_size, 0) != s.st_size)
+		return log_err(-EIO, "settings' file");
+	*ret_len = (size_t)s.st_size;
+	return 0;
+}
+
+static void change_settings(struct link_client *link, struct pb_writer *answer)
+{
+	struct worker *w = container_of(link, struct worker, link);
+	_cleanup_free_ char *text = NULL;
+	struct settings_error error = { "Underhill.InternalFailure", "the settings cannot be read" };
+	size_t len;
+
+	if (read_settings(&text, &len) || disks_change(&w->disks, text, len, &error))
+		settings_error_json(&error, answer);
+}
+
 /* everything before VTL0's first instruction; its memory is protected before anything of it is believed */
 static int prepare(struct worker *w)
 {
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
 	int r = layout_load(&w->layout);
 
 	if (!r)
@@ -167,7 +199,12 @@ static int prepare(struct worker *w)
 	w->machine.bus = &w->bus;
 	w->machine.ioapic = &w->ioapic;
 	w->machine.event = machine_event;
+	r = read_settings(&text, &len);
+	if (r)
+		return r;
+	w->settings = bytes_of(text, len);
 	r = assemble(w);
+	w->settings = bytes_of(NULL, 0);
 	if (!r)
 		r = loader_load(w->machine.guest, &w->layout, &w->entry);
 	if (!r)
@@ -175,7 +212,7 @@ static int prepare(struct worker *w)
 	if (!r)
 		r = open_nvme(w);
 	if (!r)
-		assemble_nvme_disks(w);
+		disks_watch(&w->disks);
 	return r;
 }
 
@@ -192,6 +229,7 @@ int worker_main(int argc, char **argv)
 	r = prepare(w);
 	if (!r) {
 		w->link.stop = link_ended;
+		w->link.settings = change_settings;
 		link_start(&w->link, LINK_FD_REQUESTS, w->main, worker_inspect, w);
 		r = start_vps(w);
 	}

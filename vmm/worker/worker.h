@@ -6,7 +6,7 @@
 #include "vmm/vp/vp.h"
 #include "vmm/loader/loader.h"
 #include "vmm/worker/link.h"
-#include "vmm/worker/storage.h"
+#include "vmm/worker/disks.h"
 
 struct worker;
 
@@ -16,6 +16,8 @@ struct link_client {
 	inspect_fn root;
 	void *object;
 	void (*stop)(struct link_client *); /* LINK_STOP or end of file; on exec */
+	/* LINK_SETTINGS: reads LINK_FD_SETTINGS; the reply's body goes to answer. NULL: not served. */
+	void (*settings)(struct link_client *, struct pb_writer *answer);
 	struct op read_op, write_op;
 	struct iovec read_iov, write_iov;
 	u8 in[sizeof(struct link_request) + LINK_BODY_MAX];
@@ -59,10 +61,8 @@ struct worker {
 	struct com com[2];
 	struct serial serial[2];
 	struct vmbus *vmbus;
-	struct storvsp *scsi;           /* controller 0; NULL: there is no disk */
-	struct storage_config storage;
-	u64 attached;                   /* by LUN: the disk is there */
-	struct timer storage_late;
+	struct disks disks;
+	struct bytes settings;          /* the host's, while devices are assembled */
 	struct isa isa;
 	struct power power;
 	struct exec *main;              /* control requests, device timers, serial */
@@ -79,8 +79,6 @@ struct worker {
 
 /* every device of VTL0, in order, in the open. -errno, said. */
 int assemble(struct worker *w) __must_check;
-/* main, before it runs and after nvme is there: NVMe disks are attached as their controllers get ready */
-void assemble_nvme_disks(struct worker *w);
 void worker_inspect(void *worker, struct inspect *in);
 /* any thread; never blocks */
 void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text);

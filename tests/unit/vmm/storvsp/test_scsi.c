@@ -30,7 +30,7 @@ static int set_up(void **state)
 	bed->sim = sim_create(5);
 	bed->exec = sim_exec(bed->sim, "scsi");
 	bed->fault = disk_fault(disk_ram(16 * MiB, 512, &id), 1);
-	atomic_store(&bed->target.units[3], scsi_unit_create(bed->fault));
+	atomic_store(&bed->target.units[3], scsi_unit_create(bed->fault, NULL));
 	return 0;
 }
 

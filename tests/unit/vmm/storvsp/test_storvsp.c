@@ -23,7 +23,7 @@ static int set_up(void **state)
 {
 	g = model_create(11);
 	s = storvsp_create(g->bus, g->guest, g->home, &id, 3);
-	return !s || storvsp_add(s, 0, disk_stats(disk_ram(4 * MiB, 512, &id)));
+	return !s || storvsp_add(s, 0, disk_stats(disk_ram(4 * MiB, 512, &id)), NULL);
 }
 
 static int tear_down(void **state)
@@ -241,8 +241,8 @@ static void units_come_and_go(void **state)
 	struct vstor_packet r;
 
 	bring_up();
-	assert_int_equal(storvsp_add(s, 3, disk_ram(MiB, 512, &id)), 0);
-	assert_int_equal(storvsp_add(s, 3, disk_ram(MiB, 512, &id)), -EEXIST);
+	assert_int_equal(storvsp_add(s, 3, disk_ram(MiB, 512, &id), NULL), 0);
+	assert_int_equal(storvsp_add(s, 3, disk_ram(MiB, 512, &id), NULL), -EEXIST);
 	model_run(g);
 	assert_true(get(&primary, &got, &r));
 	assert_int_equal(got.type, VMBUS_PACKET_IN_BAND);
@@ -269,7 +269,7 @@ static void work_under_way_is_waited_for(void **state)
 	struct ring_received got;
 
 	bring_up();
-	assert_int_equal(storvsp_add(s, 2, disk_delay(disk_ram(MiB, 512, &id), 5000000000ull)), 0);
+	assert_int_equal(storvsp_add(s, 2, disk_delay(disk_ram(MiB, 512, &id), 5000000000ull), NULL), 0);
 	model_run(g);
 	assert_true(get(&primary, &got, &r)); /* ENUMERATE_BUS */
 	put(&primary, 55, &slow, 0, 512);
