@@ -23,7 +23,8 @@ struct client {
 	struct loop_source source;
 	char line[LINE_MAX_LEN];
 	u32 len;
-	bool waits; /* for the firmware's word on settings */
+	bool waits;    /* for the firmware's word on settings */
+	bool said_all; /* it closed its half; out of the loop, until that word has come */
 };
 
 struct monitor {
@@ -186,6 +187,15 @@ static void nvme_command(struct machine *m, const char *line, FILE *out)
 	fprintf(out, "%s\n", r == -EALREADY ? "not in a state for that: see info devices" : r ? strerror(-r) : "asked");
 }
 
+static void drop(struct client *c)
+{
+	if (!c->said_all)
+		loop_remove(c->owner->machine->loop, &c->source);
+	close(c->source.fd);
+	c->source.fd = -1;
+	c->waits = c->said_all = false;
+}
+
 /* ---- settings: the answer comes later, to whoever still listens */
 static void settings_answered(void *ctx, int result, const char *text)
 {
@@ -197,6 +207,8 @@ static void settings_answered(void *ctx, int result, const char *text)
 	if (c->waits && c->source.fd >= 0 && send(c->source.fd, line, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len)
 		log_at(LOG_DEBUG, "a monitor client did not take its answer");
 	c->waits = false;
+	if (c->said_all)
+		drop(c);
 }
 
 static void print_settings(struct machine *m, FILE *out)
@@ -263,14 +275,6 @@ static void command(struct client *client, const char *line, FILE *out)
 		fprintf(out, "'%.60s' is not a command; try help\n", line);
 }
 
-static void drop(struct client *c)
-{
-	loop_remove(c->owner->machine->loop, &c->source);
-	close(c->source.fd);
-	c->source.fd = -1;
-	c->waits = false;
-}
-
 /* answers end with an empty line, so that a client knows when it has all */
 static void answer(struct client *c, const char *line)
 {
@@ -296,6 +300,11 @@ static void client_ready(struct loop_source *source, u32 events)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (!n && c->waits) {
+		loop_remove(c->owner->machine->loop, &c->source);
+		c->said_all = true;
+		return;
+	}
 	if (n <= 0) {
 		drop(c);
 		return;

@@ -27,10 +27,12 @@ int partition_create(const struct partition_config *config, struct partition **r
 		r = memory_map(p);
 	if (!r)
 		r = kvm_make_vms(p);
-	for (u32 i = 0; !r && i < config->vp_count; i++) {
-		p->vp_count = i + 1;
+	/* all of them count before the first is made: each VP's CPUID tells how many there are */
+	for (u32 i = 0; p->vps && i < config->vp_count; i++)
+		p->vps[i].per[VTL0].vcpu.fd = p->vps[i].per[VTL2].vcpu.fd = -1;
+	p->vp_count = p->vps ? config->vp_count : 0;
+	for (u32 i = 0; !r && i < config->vp_count; i++)
 		r = vp_create(p, i);
-	}
 	if (r) {
 		partition_destroy(p);
 		return r;
