@@ -28,9 +28,12 @@ IMAGE ?= $(O)/paravane.igvm
 VTL2_KERNEL ?= $(O)/deps/kernel/vmlinux
 IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
 
-$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/target/bin/ports $(O)/deps/.guest
+$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/target/bin/ports $(O)/target/bin/fsx $(O)/deps/.guest
 	$(call say,INITRD,$@)
 	$(Q)tests/guests/mkinitrd $@
+$(O)/root.ext4: tests/guests/mkrootfs $(wildcard tests/guests/root/*) tests/guests/initrd/agent.sh $(O)/deps/.guest
+	$(Q)tests/guests/mkrootfs $@
+root-image: $(O)/root.ext4  ## a Debian root file system for guests (wants root)
 $(IMAGE): $(IMAGE_INPUTS) $(VTL0_INITRD)
 	$(call say,IGVM,$@)
 	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(VTL2_KERNEL) --initrd $(O)/initramfs.cpio.zst \
@@ -95,5 +98,5 @@ clean:  ## remove what was built (the cache stays)
 	rm -rf $(O) compile_commands.json
 help:  ## this list
 	@grep -hE '^[a-z_.0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_.0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 26
-.PHONY: all image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
+.PHONY: all image root-image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
 	check-headers check-style report-size check-igvm FORCE

@@ -36,7 +36,7 @@ static _Noreturn void become_worker(const struct child_fds *fds, int request_fd,
 		if (high[i] < 0 || dup2(high[i], map[i].to) < 0)
 			_exit(126);
 	/* ours are close-on-exec; what the kernel or init left open need not be */
-	syscall(SYS_close_range, LINK_FD_SETTINGS + 1, ~0u, 0);
+	syscall(SYS_close_range, LINK_FD_LAST + 1, ~0u, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv("/proc/self/exe", argv);

@@ -61,7 +61,8 @@ int settings_load(const struct options *o, char **ret, size_t *ret_len)
 	int r = file_read(o->vtl2_settings, DOCUMENT_MAX, &data, ret_len);
 
 	if (r)
-		return log_err(r, "--vtl2-settings %s cannot be read, or is longer than %u bytes", o->vtl2_settings, DOCUMENT_MAX);
+		return log_err(r, "--vtl2-settings %s cannot be read, or is longer than %u bytes", o->vtl2_settings,
+			       DOCUMENT_MAX);
 	*ret = (char *)data;
 	return 0;
 }

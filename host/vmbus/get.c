@@ -190,7 +190,8 @@ int get_modify_settings(struct get *g, const void *document, size_t len, void (*
 	if (!r && len <= REVISION_CHUNK)
 		r = send_whole(g, document, (u32)len);
 	for (size_t at = 0; !r && len > REVISION_CHUNK && at < len; at += REVISION_CHUNK)
-		r = send_piece(g, (const u8 *)document + at, (u32)MIN(len - at, (size_t)REVISION_CHUNK), len - at > REVISION_CHUNK);
+		r = send_piece(g, (const u8 *)document + at, (u32)MIN(len - at, (size_t)REVISION_CHUNK),
+			       len - at > REVISION_CHUNK);
 	if (r)
 		return r;
 	g->modified = done;

@@ -279,7 +279,8 @@ static int json_value(const struct reader *r, struct place *p, const struct fiel
 	case FIELD_ENUM: return json_enum(r, p, f, json, at);
 	case FIELD_U32:
 	case FIELD_U64: return json_number(r, p, f, json, at);
-	case FIELD_BOOL: return json_is_boolean(json) ? set_number(r, p, f, at, json_is_true(json)) : refuse(r, p, "not true or false");
+	case FIELD_BOOL:
+		return json_is_boolean(json) ? set_number(r, p, f, at, json_is_true(json)) : refuse(r, p, "not true or false");
 	case FIELD_TEXT:
 		return json_is_string(json) ? set_text(r, p, at, json_string_value(json), json_string_length(json)) :
 					      refuse(r, p, "not a text");

@@ -3,7 +3,8 @@
 
 #include "vmm/settings/settings.h"
 
-enum field_kind { FIELD_U32, FIELD_U64, FIELD_BOOL, FIELD_ENUM, FIELD_TEXT, FIELD_BYTES, FIELD_MESSAGE, FIELD_LIST, FIELD_IGNORED };
+enum field_kind { FIELD_U32, FIELD_U64, FIELD_BOOL, FIELD_ENUM, FIELD_TEXT, FIELD_BYTES, FIELD_MESSAGE, FIELD_LIST,
+	FIELD_IGNORED };
 
 struct enum_name {
 	const char *name;

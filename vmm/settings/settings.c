@@ -30,7 +30,8 @@ int settings_refuse(struct settings_error *error, const char *name, const char *
 
 void settings_error_json(const struct settings_error *error, struct pb_writer *out)
 {
-	json_t *list = json_pack("[{s:s, s:s, s:s, s:i}]", "error_id", error->id, "message", error->text, "file_name", "", "line", 0);
+	json_t *list = json_pack("[{s:s, s:s, s:s, s:i}]", "error_id", error->id, "message", error->text, "file_name", "",
+				 "line", 0);
 	char *text = list ? json_dumps(list, JSON_COMPACT) : NULL;
 
 	if (text)
@@ -120,7 +121,8 @@ static int check_overrides(struct settings_lun *l, struct settings_error *error)
 	if (!r)
 		r = check_text(l->product_id, 16, "StorageInvalidProductId", "product_id", error);
 	if (!r)
-		r = check_text(l->product_revision_level, 4, "StorageInvalidProductRevisionLevel", "product_revision_level", error);
+		r = check_text(l->product_revision_level, 4, "StorageInvalidProductRevisionLevel", "product_revision_level",
+			       error);
 	if (!r)
 		r = check_text(l->serial_number, 64, "StorageInvalidProductId", "serial_number", error);
 	if (!r && l->device_id && *l->device_id)
@@ -145,7 +147,8 @@ static int check_lun(struct settings_lun *l, struct settings_error *error)
 }
 
 /* where a drive is; the controller's drives share a bitmap */
-static int check_location(const struct settings_controller *c, const struct settings_lun *l, u64 *taken, struct settings_error *error)
+static int check_location(const struct settings_controller *c, const struct settings_lun *l, u64 *taken,
+			  struct settings_error *error)
 {
 	u64 location = l->location.value;
 
@@ -164,7 +167,8 @@ static int check_location(const struct settings_controller *c, const struct sett
 		return settings_refuse(error, "StorageLunLocationExceedsMaxLimits", "location %lu is above %u",
 				       (unsigned long)location, SETTINGS_LUNS_MAX - 1);
 	if (*taken & BIT(location))
-		return settings_refuse(error, "StorageLunLocationDuplicated", "location %lu is there twice", (unsigned long)location);
+		return settings_refuse(error, "StorageLunLocationDuplicated", "location %lu is there twice",
+				       (unsigned long)location);
 	*taken |= BIT(location);
 	return 0;
 }
@@ -220,7 +224,8 @@ static int check(struct settings *s, struct settings_error *error)
 			return r;
 		for (unsigned k = 0; k < i; k++)
 			if (guid_equal(&((struct settings_controller *)list->items[k])->instance, &c->instance))
-				return settings_refuse(error, "StorageControllerGuidAlreadyExists", "controller %s is there twice",
+				return settings_refuse(error, "StorageControllerGuidAlreadyExists",
+						       "controller %s is there twice",
 						       c->instance_id);
 		of[c->protocol.value]++;
 	}

@@ -14,7 +14,10 @@ struct storvsp *storvsp_create(struct vmbus *bus, struct guest *guest, struct ex
 			       unsigned max_sub_channels) __must_check;
 /* its channels must be closed and nothing under way; for tests and the end of the process */
 void storvsp_destroy(struct storvsp *s);
-/* on home; a running guest is told to look. The disk is the controller's from then on; identity may be NULL. -EEXIST, -EINVAL, -ENOMEM */
+/*
+ * On home; a running guest is told to look. The disk is the controller's from then on, also at an error; identity may be NULL.
+ * -EEXIST, -EINVAL, -ENOMEM
+ */
 int storvsp_add(struct storvsp *s, unsigned lun, struct disk *disk, const struct scsi_identity *identity) __must_check;
 /* on home. What is under way ends as it may, new commands find no unit, the guest is told to look; then the disk goes. -ENOENT */
 int storvsp_remove(struct storvsp *s, unsigned lun) __must_check;

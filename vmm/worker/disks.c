@@ -45,8 +45,8 @@ static struct disk *open_source(struct disks *d, const struct storage_source *s)
 	const struct nvme_namespace *space = find_namespace(r, s->nsid);
 	struct worker *w = d->worker;
 	struct exec *execs[NVME_QUEUES_MAX];
-	struct nvme_disk_config config = { .nvme = r->nvme, .nsid = space->nsid, .execs = execs, .address = guest_memory, .ctx = w,
-					   .id = r->instance };
+	struct nvme_disk_config config = { .nvme = r->nvme, .nsid = space->nsid, .id = r->instance, .execs = execs,
+					   .address = guest_memory, .ctx = w };
 
 	config.exec_count = MIN(w->layout.vp_count, NVME_QUEUES_MAX);
 	for (u32 i = 0; i < config.exec_count; i++)
@@ -224,7 +224,8 @@ static int check_devices(const struct disks *d, const struct storage_disk *s, st
 			return settings_refuse(error, "StorageCannotFindVtl2Device", "LUN %u: no NVMe controller %s is assigned",
 					       s->location, name);
 		if (nvme_state(n) == NVME_READY && !find_namespace(&(struct disks_ready){ .nvme = n }, source->nsid))
-			return settings_refuse(error, "StorageCannotFindVtl2Device", "LUN %u: NVMe controller %s has no namespace %u",
+			return settings_refuse(error, "StorageCannotFindVtl2Device",
+					       "LUN %u: NVMe controller %s has no namespace %u",
 					       s->location, name, source->nsid);
 	}
 	return 0;

@@ -19,6 +19,7 @@
 #define LINK_FD_HVCALL 6
 #define LINK_FD_NOTIFY 7
 #define LINK_FD_SETTINGS 8
+#define LINK_FD_LAST LINK_FD_SETTINGS
 
 #define LINK_BODY_MAX 1024u          /* path and value together */
 #define LINK_REQUESTS_MAX 8u         /* under way at once; one more answers -EBUSY */

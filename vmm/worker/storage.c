@@ -114,9 +114,9 @@ static struct storage_disk *append(struct storage_controller *c)
 
 int storage_parse(const char *text, struct storage_config *ret)
 {
-	/* the instance names the controller to the guest for ever */
-	struct storage_config c = { .fixed = true, .controllers[0] = {
-		.instance = GUID(0x9c0a4cd1, 0x5d3e, 0x4a1b, 0x8e, 0x2f, 0x50, 0x56, 0x53, 0x43, 0x53, 0x00), .sub_channels = ~0u } };
+	/* it names the controller to the guest for ever */
+	static const struct guid instance = GUID(0x9c0a4cd1, 0x5d3e, 0x4a1b, 0x8e, 0x2f, 0x50, 0x56, 0x53, 0x43, 0x53, 0x00);
+	struct storage_config c = { .fixed = true, .controllers[0] = { .instance = instance, .sub_channels = ~0u } };
 	struct storage_controller *scsi = &c.controllers[0];
 	const char *at = text;
 
@@ -124,10 +124,11 @@ int storage_parse(const char *text, struct storage_config *ret)
 		struct storage_disk *d = append(scsi);
 
 		if (!d || d - scsi->disks == SCSI_LUNS_MAX || !take_disk(&at, d) || (*at && !take_word(&at, ","))) {
-			u32 place = scsi->count;
+			int r = d ? log_err(-EINVAL, "disk %u of \"%s\" is not understood", scsi->count - 1, text) :
+				    log_err(-ENOMEM, "disks");
 
 			storage_free(&c);
-			return d ? log_err(-EINVAL, "disk %u of \"%s\" is not understood", place - 1, text) : log_err(-ENOMEM, "disks");
+			return r;
 		}
 		d->location = scsi->count - 1;
 	}
@@ -228,7 +229,8 @@ struct storage_disk *storage_at(struct storage_controller *c, u32 channel, u32 l
 static bool same_disks(const struct storage_controller *a, const struct storage_controller *b)
 {
 	for (u32 i = 0; i < a->count; i++) {
-		struct storage_disk *other = storage_at((struct storage_controller *)b, a->disks[i].channel, a->disks[i].location);
+		struct storage_disk *other = storage_at((struct storage_controller *)b, a->disks[i].channel,
+							a->disks[i].location);
 
 		if (!other || !storage_same(&a->disks[i], other))
 			return false;
@@ -241,7 +243,8 @@ int storage_may_change(const struct storage_config *from, const struct storage_c
 	bool same = from->count == to->count;
 
 	if (from->fixed)
-		return settings_refuse(error, "InternalFailure", "PARAVANE_DISKS on the kernel's command line says which disks there are");
+		return settings_refuse(error, "InternalFailure",
+				       "PARAVANE_DISKS on the kernel's command line says which disks there are");
 	for (u32 i = 0; same && i < to->count; i++)
 		same = from->controllers[i].bus == to->controllers[i].bus &&
 		       guid_equal(&from->controllers[i].instance, &to->controllers[i].instance);

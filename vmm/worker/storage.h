@@ -66,7 +66,8 @@ int storage_parse(const char *text, struct storage_config *ret) __must_check;
 int storage_from_settings(const struct settings *s, struct storage_config *ret, struct settings_error *error) __must_check;
 void storage_free(struct storage_config *c);
 /* may one become the other while VTL0 runs? 0, or -EINVAL with *error filled */
-int storage_may_change(const struct storage_config *from, const struct storage_config *to, struct settings_error *error) __must_check;
+int storage_may_change(const struct storage_config *from, const struct storage_config *to,
+		       struct settings_error *error) __must_check;
 /* the disk asked for at that place of a controller; NULL */
 struct storage_disk *storage_at(struct storage_controller *c, u32 channel, u32 location);
 bool storage_same(const struct storage_disk *a, const struct storage_disk *b);

@@ -11,8 +11,9 @@ hostname guest
 root=$(sed -n 's/.*\broot=\([^ ]*\).*/\1/p' /proc/cmdline)
 if [ -n "$root" ]; then
 	mkdir -p /root
-	if disks 60 && for m in crc16 mbcache crc32c_generic libcrc32c jbd2 ext4; do [ ! -e /lib/modules/$m.ko ] || insmod /lib/modules/$m.ko 2>/dev/null; done &&
-		mount -t ext4 -o ro "$root" /root; then
+	if disks 60 && mount -t ext4 "$root" /root; then
+		# our tools beside the system's own
+		cp /bin/fsx /bin/ports /root/usr/local/bin/
 		umount /proc /sys /tmp
 		mount --move /dev /root/dev
 		exec switch_root /root /sbin/init

@@ -32,10 +32,10 @@ static int play_worker(void)
 	struct link_request r;
 	char path[LINK_BODY_MAX + 1] = "";
 
-	for (int fd = LINK_FD_REQUESTS; fd <= LINK_FD_NOTIFY; fd++)
+	for (int fd = LINK_FD_REQUESTS; fd <= LINK_FD_LAST; fd++)
 		if (fcntl(fd, F_GETFD) != 0)
 			return 10 + fd;
-	if (fcntl(LINK_FD_NOTIFY + 1, F_GETFD) != -1)
+	if (fcntl(LINK_FD_LAST + 1, F_GETFD) != -1)
 		return 20;
 	strcpy(n.text, "here");
 	if (send(LINK_FD_NOTIFY, &n, sizeof(n), 0) != (ssize_t)sizeof(n) || read(LINK_FD_REQUESTS, &r, sizeof(r)) != sizeof(r) ||
@@ -75,7 +75,7 @@ static void answered(struct link_query *q, int error, struct bytes body)
 static void run(struct fixture *f, const char *path)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct child_fds fds = { null, null, null };
+	struct child_fds fds = { null, null, null, null };
 
 	memset(f, 0, sizeof(*f));
 	f->child.exec = exec_create("test", -1);

@@ -14,8 +14,12 @@
 
 #define CONTROLLER "6a1e2b10-0001-4a5b-8c01-0242ac120002"
 #define DEVICE "3b7c9d20-0002-4f00-9000-0242ac120003"
-#define LUN_AT(location) "{\"location\":" location ",\"device_id\":\"" DEVICE "\",\"physical_devices\":{\"type\":\"single\",\"device\":" \
+#define LUN_AT(location) "{\"location\":" location ",\"device_id\":\"" DEVICE "\",\"physical_devices\":{\"type\":\"single\"," \
+	"\"device\":" \
 	"{\"device_type\":\"nvme\",\"device_path\":\"" DEVICE "\",\"sub_device_path\":1}}}"
+#define SINGLE(device) "{\"location\":0,\"physical_devices\":{\"type\":\"SINGLE\",\"device\":{" device "}}}"
+#define OF(protocol, luns) "{\"version\":\"V1\",\"dynamic\":{\"storage_controllers\":[{\"instance_id\":\"" CONTROLLER "\"," \
+	"\"protocol\":\"" protocol "\",\"luns\":[" luns "]}]}}"
 #define DOCUMENT(luns) "{\"version\":\"V1\",\"fixed\":{\"scsi_sub_channels\":3},\"dynamic\":{\"storage_controllers\":[" \
 	"{\"instance_id\":\"" CONTROLLER "\",\"protocol\":\"SCSI\",\"luns\":[" luns "]}]}}"
 
@@ -67,9 +71,11 @@ static void json(void **state)
 /* protobuf's JSON mapping: camelCase, 64-bit numbers as text, enums as numbers, null as absent */
 static void json_other_forms(void **state)
 {
-	struct settings *s = parse("{\"version\":1,\"dynamic\":{\"storageControllers\":[{\"instanceId\":\"" CONTROLLER "\",\"protocol\":2,"
+	struct settings *s =
+		parse("{\"version\":1,\"dynamic\":{\"storageControllers\":[{\"instanceId\":\"" CONTROLLER "\",\"protocol\":2,"
 				   "\"luns\":[{\"channel\":1,\"location\":0,\"isDvd\":true},{\"channel\":0,\"location\":1,"
-				   "\"scsiDiskSizeInBytes\":\"5368709120\",\"vendor_id\":null,\"physicalDevices\":{\"type\":\"STRIPED\",\"devices\":["
+				   "\"scsiDiskSizeInBytes\":\"5368709120\",\"vendor_id\":null,\"physicalDevices\":{"
+				   "\"type\":\"STRIPED\",\"devices\":["
 				   "{\"deviceType\":\"NVMe\",\"devicePath\":\"" DEVICE "\",\"subDevicePath\":1},"
 				   "{\"deviceType\":1,\"devicePath\":\"" DEVICE "\",\"subDevicePath\":2}]}}]}]}}");
 	const struct settings_controller *c = controller_at(s, 0);
@@ -170,11 +176,13 @@ static void json_in_namespace(void **state)
 
 	assert_int_equal(s->dynamic->storage_controllers.count, 0);
 	settings_free(s);
-	refused("{\"namespace_settings\":[{\"namespace\":\"Vase\",\"settings\":\"AAAA\"}]}", "Configuration.UnsupportedSchemaNamespace", "Vase");
+	refused("{\"namespace_settings\":[{\"namespace\":\"Vase\",\"settings\":\"AAAA\"}]}",
+		"Configuration.UnsupportedSchemaNamespace", "Vase");
 	refused("{\"namespace_settings\":[{\"namespace\":\"Base\"}]}", "Configuration.EmptyNamespaceChunk", "Base");
 	refused("{\"version\":1,\"namespace_settings\":[{\"namespace\":\"Base\",\"settings\":\"eyJ2ZXJzaW9uIjoiVjEifQ==\"}]}",
 		"Configuration.JsonFormatError", "old form");
-	refused("{\"namespace_settings\":[{\"namespace\":\"Base\",\"settings\":\"ey=J\"}]}", "Configuration.JsonFormatError", "not base64");
+	refused("{\"namespace_settings\":[{\"namespace\":\"Base\",\"settings\":\"ey=J\"}]}", "Configuration.JsonFormatError",
+		"not base64");
 }
 
 static void nothing(void **state)
@@ -196,37 +204,40 @@ static void what_is_wrong(void **state)
 	refused(DOCUMENT(LUN_AT("64")), "Configuration.StorageLunLocationExceedsMaxLimits", "luns[0]");
 	refused(DOCUMENT(LUN_AT("1") "," LUN_AT("1")), "Configuration.StorageLunLocationDuplicated", "luns[1]");
 	refused(DOCUMENT("{\"location\":0}"), "Configuration.EmptyDriveNotAllowed", CONTROLLER);
-	refused(DOCUMENT("{\"location\":0,\"vendor_id\":\"LongerThan8\",\"is_dvd\":true}"), "Configuration.StorageInvalidVendorId", "8 characters");
-	refused(DOCUMENT("{\"location\":0,\"physical_devices\":{\"type\":\"SINGLE\"}}"), "Configuration.StorageInvalidPhysicalDiskCount", "SINGLE");
-	refused(DOCUMENT("{\"location\":0,\"physical_devices\":{\"type\":\"SINGLE\",\"device\":{\"device_type\":\"vscsi\",\"device_path\":\"" DEVICE
-			 "\"}}}"), "Configuration.StorageUnsupportedDeviceType", "NVMe");
-	refused(DOCUMENT("{\"location\":0,\"physical_devices\":{\"type\":\"SINGLE\",\"device\":{\"device_type\":\"nvme\",\"device_path\":\"x\","
-			 "\"sub_device_path\":1}}}"), "Configuration.InvalidInstanceId", "'x'");
-	refused("{\"version\":\"V1\",\"dynamic\":{\"storage_controllers\":[{\"instance_id\":\"" CONTROLLER "\",\"protocol\":\"FLOPPY\"}]}}",
-		"Configuration.JsonFormatError", "dynamic.storage_controllers[0].protocol");
-	refused("{\"version\":\"V1\",\"dynamic\":{\"storage_controllers\":[{\"instance_id\":\"" CONTROLLER "\",\"protocol\":\"NVME\"}]}}",
-		"Configuration.StorageInvalidControllerType", CONTROLLER);
-	refused("{\"version\":\"V1\",\"dynamic\":{\"storage_controllers\":[{\"instance_id\":\"" CONTROLLER "\",\"protocol\":\"IDE\",\"luns\":["
-		"{\"location\":0,\"is_dvd\":true}]}]}}", "Configuration.StorageIdeChannelNotProvided", "channel");
+	refused(DOCUMENT("{\"location\":0,\"vendor_id\":\"LongerThan8\",\"is_dvd\":true}"),
+		"Configuration.StorageInvalidVendorId", "8 characters");
+	refused(DOCUMENT("{\"location\":0,\"physical_devices\":{\"type\":\"SINGLE\"}}"),
+		"Configuration.StorageInvalidPhysicalDiskCount", "SINGLE");
+	refused(DOCUMENT(SINGLE("\"device_type\":\"vscsi\",\"device_path\":\"" DEVICE "\"")),
+		"Configuration.StorageUnsupportedDeviceType", "NVMe");
+	refused(DOCUMENT(SINGLE("\"device_type\":\"nvme\",\"device_path\":\"x\",\"sub_device_path\":1")),
+		"Configuration.InvalidInstanceId", "'x'");
+	refused(OF("FLOPPY", ""), "Configuration.JsonFormatError", "dynamic.storage_controllers[0].protocol");
+	refused(OF("NVME", ""), "Configuration.StorageInvalidControllerType", CONTROLLER);
+	refused(OF("IDE", "{\"location\":0,\"is_dvd\":true}"), "Configuration.StorageIdeChannelNotProvided", "channel");
 }
 
 /* base64 of {"version":"V1"} inside what the host sends */
 static void of_platform(void **state)
 {
+	static const char *const good = "{\"V1\":{},\"V2\":{\"Static\":{\"Vtl2Settings\":\"eyJ2ZXJzaW9uIjoiVjEifQ==\"}}}";
+	static const char *const without[] = { "{\"V2\":{\"Static\":{\"Vtl2Settings\":null}}}", "{}" };
+	static const char *const wrong[] = { "{\"V2\":{\"Static\":{\"Vtl2Settings\":\"a\"}}}", "",
+					     "{\"V2\":{\"Static\":{\"Vtl2Settings\":7}}}" };
 	struct settings_error error;
 	size_t len;
 	void *data;
 
-	assert_int_equal(settings_of_platform("{\"V1\":{},\"V2\":{\"Static\":{\"Vtl2Settings\":\"eyJ2ZXJzaW9uIjoiVjEifQ==\"}}}", &data, &len, &error), 0);
+	assert_int_equal(settings_of_platform(good, &data, &len, &error), 0);
 	assert_int_equal(len, 16);
 	assert_memory_equal(data, "{\"version\":\"V1\"}", 16);
 	free(data);
-	assert_int_equal(settings_of_platform("{\"V2\":{\"Static\":{\"Vtl2Settings\":null}}}", &data, &len, &error), 0);
-	assert_null(data);
-	assert_int_equal(settings_of_platform("{}", &data, &len, &error), 0);
-	assert_null(data);
-	assert_int_equal(settings_of_platform("{\"V2\":{\"Static\":{\"Vtl2Settings\":\"a\"}}}", &data, &len, &error), -EINVAL);
-	assert_int_equal(settings_of_platform("", &data, &len, &error), -EINVAL);
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		assert_int_equal(settings_of_platform(without[i], &data, &len, &error), 0);
+		assert_null(data);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		assert_int_equal(settings_of_platform(wrong[i], &data, &len, &error), -EINVAL);
 }
 
 int main(void)

@@ -43,6 +43,38 @@ static int ask(struct sim *sim, int fd, u8 op, const char *path, const char *val
 	return (int)left;
 }
 
+static void change(struct link_client *link, struct pb_writer *answer)
+{
+	if (link->requests == 2)
+		pb_raw(answer, "why", 3);
+}
+
+static void settings_are_answered(void **state)
+{
+	struct sim *sim = sim_create(1);
+	struct link_client *link = calloc(1, sizeof(*link));
+	struct link_reply r;
+	u8 body[16];
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	link->stop = stop;
+	link->settings = change;
+	link_start(link, fds[1], sim_exec(sim, "main"), root, NULL);
+	assert_int_equal(ask(sim, fds[0], LINK_SETTINGS, "", "", &r, body), 0);
+	assert_int_equal(r.error, 0);
+	assert_int_equal(ask(sim, fds[0], LINK_SETTINGS, "", "", &r, body), 3);
+	assert_memory_equal(body, "why", 3);
+	link->settings = NULL;
+	assert_int_equal(ask(sim, fds[0], LINK_SETTINGS, "", "", &r, body), 0);
+	assert_int_equal(r.error, -EINVAL);
+	close(fds[0]);
+	sim_run(sim, sim_now_ns(sim) + 1000000);
+	close(fds[1]);
+	sim_destroy(sim);
+	free(link);
+}
+
 static void inspect_and_update(void **state)
 {
 	struct sim *sim = sim_create(1);
@@ -80,7 +112,7 @@ static void inspect_and_update(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(inspect_and_update) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(inspect_and_update), cmocka_unit_test(settings_are_answered) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,7 +90,8 @@ static void a_disk_is_made_with_its_filters(void **state)
 #define B "6a1e2b10-0002-4a5b-8c01-0242ac120002"
 #define SCSI(instance, luns) "{\"instance_id\":\"" instance "\",\"protocol\":\"SCSI\",\"luns\":[" luns "]}"
 #define IDE(luns) "{\"instance_id\":\"" B "\",\"protocol\":\"IDE\",\"luns\":[" luns "]}"
-#define DISK(location, more) "{\"location\":" location more ",\"channel\":0,\"physical_devices\":{\"type\":\"SINGLE\",\"device\":" \
+#define DISK(location, more) "{\"location\":" location more ",\"channel\":0,\"physical_devices\":{\"type\":\"SINGLE\"," \
+	"\"device\":" \
 	"{\"device_type\":\"NVME\",\"device_path\":\"" A "\",\"sub_device_path\":1}}}"
 
 static struct storage_config configured(const char *controllers)
@@ -100,7 +101,8 @@ static struct storage_config configured(const char *controllers)
 	struct storage_config c;
 	char text[2048];
 
-	snprintf(text, sizeof(text), "{\"version\":\"V1\",\"fixed\":{\"scsi_sub_channels\":5},\"dynamic\":{\"storage_controllers\":[%s]}}",
+	snprintf(text, sizeof(text),
+		 "{\"version\":\"V1\",\"fixed\":{\"scsi_sub_channels\":5},\"dynamic\":{\"storage_controllers\":[%s]}}",
 		 controllers);
 	if (settings_parse(text, strlen(text), &s, &error))
 		fail_msg("%s: %s", error.id, error.text);
@@ -111,9 +113,10 @@ static struct storage_config configured(const char *controllers)
 
 static void settings_become_disks(void **state)
 {
-	struct storage_config c = configured(SCSI(A, DISK("3", ",\"vendor_id\":\"Acme\",\"fua\":false,\"write_cache\":false,"
-						     "\"scsi_disk_size_in_bytes\":\"1048576\",\"disable_thin_provisioning\":true"))
-					     "," IDE("{\"location\":1,\"channel\":1,\"is_dvd\":true}"));
+	struct storage_config c = configured(
+		SCSI(A, DISK("3", ",\"vendor_id\":\"Acme\",\"fua\":false,\"write_cache\":false,"
+				  "\"scsi_disk_size_in_bytes\":\"1048576\",\"disable_thin_provisioning\":true"))
+		"," IDE("{\"location\":1,\"channel\":1,\"is_dvd\":true}"));
 	struct storage_disk *d = storage_at(&c.controllers[0], 0, 3);
 
 	assert_int_equal(c.count, 2);
