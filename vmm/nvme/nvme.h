@@ -99,7 +99,7 @@ struct nvme_namespace {
 struct nvme_config {
 	const char *name;          /* outlives the controller */
 	struct exec *home;
-	struct exec *const *execs; /* queue i runs on execs[i] */
+	struct exec *const *execs; /* queue i runs on execs[i]; the list outlives the controller */
 	u32 exec_count;            /* at most NVME_QUEUES_MAX */
 	/* home, once a start or a reset has ended: 0 or -errno */
 	void (*started)(struct nvme *n, int result);
