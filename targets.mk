@@ -28,7 +28,7 @@ IMAGE ?= $(O)/paravane.igvm
 VTL2_KERNEL ?= $(O)/deps/kernel/vmlinux
 IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
 
-$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(O)/target/bin/ports $(O)/target/bin/fsx $(O)/deps/.guest
+$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(addprefix $(O)/target/bin/,ports fsx churn) $(O)/deps/.guest
 	$(call say,INITRD,$@)
 	$(Q)tests/guests/mkinitrd $@
 $(O)/root.ext4: tests/guests/mkrootfs $(wildcard tests/guests/root/*) tests/guests/initrd/agent.sh $(O)/deps/.guest
@@ -77,18 +77,28 @@ check-headers: $(O)/deps/.uapi
 	@scripts/check-headers
 check-style: $(O)/.setup
 	@scripts/check-style
-check: check-style check-layers check-headers check-unit  ## quick: style, layers, headers, unit tests
+check-sim: sims
+	@$(O)/host/bin/sim_storage --runs 10
+check: check-style check-layers check-headers check-unit check-sim  ## quick: style, layers, headers, unit tests, ten seeds
 
 check-igvm: $(O)/native/bin/igvmgen $(O)/bare/bin/shim $(O)/deps/.target  ## images against an independent reader
 	@tests/igvm/check.sh $(O)/native/bin/igvmgen $(O)/bare/bin/shim $(O)/deps/kernel/vmlinux
 
 fuzz: $(FUZZERS)  ## each fuzz target for FUZZ_TIME seconds (20)
 	@scripts/run-fuzz $(or $(FUZZ_TIME),20) $(FUZZERS)
+fuzzers: $(FUZZERS)
+sims: $(O)/host/bin/sim_storage
+SIM_RUNS ?= 10000
+SIM_SEED ?= 1
+sim: sims  ## SIM_RUNS seeds (10000) of the simulations
+	@scripts/run-sim storage $(O)/host/bin/sim_storage $(SIM_SEED) $(SIM_RUNS)
+test-the-tests: sims  ## planted mistakes: what does not notice one fails
+	@scripts/test-the-tests $(O)/host/bin/sim_storage
 e2e: machine  ## the tests that boot machines
 	@tests/e2e/run
 test:  ## everything CI runs
 	@scripts/test
-long:  ## long runs: TEST=fuzz|boots SEED= TIME=
+long:  ## long runs: TEST=fuzz|sim|boots SEED= TIME=
 	@scripts/long "$(TEST)" "$(TIME)"
 report-size: $(O)/.setup  ## functions past 70 lines, files past 600
 	@scripts/report-size
@@ -99,4 +109,4 @@ clean:  ## remove what was built (the cache stays)
 help:  ## this list
 	@grep -hE '^[a-z_.0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_.0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 26
 .PHONY: all image root-image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
-	check-headers check-style report-size check-igvm FORCE
+	check-headers check-style check-sim sim sims fuzzers test-the-tests report-size check-igvm FORCE

@@ -13,7 +13,7 @@ if [ -n "$root" ]; then
 	mkdir -p /root
 	if disks 60 && mount -t ext4 "$root" /root; then
 		# our tools beside the system's own
-		cp /bin/fsx /bin/ports /root/usr/local/bin/
+		cp /bin/fsx /bin/churn /bin/ports /root/usr/local/bin/
 		umount /proc /sys /tmp
 		mount --move /dev /root/dev
 		exec switch_root /root /sbin/init
