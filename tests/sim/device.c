@@ -8,7 +8,8 @@
 #define MS 1000000ull
 
 static const char *const names[FAULTS] = {
-	[FAULT_SLOW] = "slow", [FAULT_NO_ANSWER] = "no-answer", [FAULT_ANSWER_LOST] = "answer-lost", [FAULT_FORGOTTEN] = "forgotten",
+	[FAULT_SLOW] = "slow", [FAULT_NO_ANSWER] = "no-answer", [FAULT_ANSWER_LOST] = "answer-lost", [FAULT_FORGOTTEN] =
+		"forgotten",
 	[FAULT_INTERNAL_ERROR] = "internal-error", [FAULT_MEDIUM] = "medium", [FAULT_NOT_READY] = "not-ready",
 	[FAULT_WRONG_ID] = "wrong-id", [FAULT_TWICE] = "twice", [FAULT_NO_INTERRUPT] = "no-interrupt",
 	[FAULT_SPURIOUS] = "spurious", [FAULT_FATAL] = "fatal", [FAULT_STALLED_QUEUE] = "stalled-queue",
@@ -439,7 +440,8 @@ static void go_wrong(struct device *d)
 		task_wake(d->vectors[1]);
 	if (d->has_event && strikes(d, FAULT_EVENT)) {
 		d->has_event = false;
-		post(d, 0, d->event_cid, NVME_EVENT(NVME_EVENT_TYPE_NOTICE, NVME_EVENT_NAMESPACES, NVME_LOG_CHANGED_NAMESPACES), 0);
+		post(d, 0, d->event_cid, NVME_EVENT(NVME_EVENT_TYPE_NOTICE, NVME_EVENT_NAMESPACES,
+						    NVME_LOG_CHANGED_NAMESPACES), 0);
 	}
 	if (strikes(d, FAULT_GONE)) {
 		d->gone = true;

@@ -56,7 +56,13 @@ struct device {
 	struct { u64 base; u32 size, head, tail, cq; bool stalled; } sq[DEVICE_QUEUES];
 	struct { u64 base; u32 size, tail; u16 phase; bool live; } cq[DEVICE_QUEUES];
 	struct task *vectors[DEVICE_QUEUES];
-	struct device_command { bool used, fetched_only; u32 sq; struct nvme_command c; u64 due; enum device_fault fault; } pending[DEVICE_PENDING];
+	struct device_command {
+		bool used;
+		u32 sq;
+		struct nvme_command c;
+		u64 due;
+		enum device_fault fault; /* FAULTS: none */
+	} pending[DEVICE_PENDING];
 	u16 event_cid;
 	bool has_event, gone;
 	u32 one_in[FAULTS], met[FAULTS];

@@ -29,7 +29,8 @@
 #define HISTORY 24u
 #define ANSWER_LIMIT (300 * SECONDS)
 
-/* what a sector may hold: entries in the order of writing; from `last` on each is possible, from `durable` on after a power cut */
+/* what a sector may hold: entries in the order of writing; from `last` on each is possible,
+	from `durable` on after a power cut */
 struct sector {
 	struct { u64 stamp; bool sure; } entries[HISTORY];
 	u8 count, durable;
@@ -159,7 +160,8 @@ static u8 *slot_memory(struct run *r, u32 slot)
 }
 
 /* ---- the ring, as a guest uses it */
-static void ring_put(struct run *r, u32 channel, u64 transaction, const struct vstor_packet *packet, u32 slot, u32 offset, u32 len)
+static void ring_put(struct run *r, u32 channel, u64 transaction, const struct vstor_packet *packet, u32 slot, u32 offset,
+		     u32 len)
 {
 	static u8 bytes[2048];
 	struct model_channel *c = &r->channels[channel];
@@ -291,7 +293,8 @@ static u32 data_len(const struct slot *q)
 
 static void send_request(struct run *r, u32 index)
 {
-	static const enum kind mix[16] = { WRITE, WRITE, WRITE, WRITE, WRITE, WRITE, READ, READ, READ, READ, READ, FLUSH, WRITE_FUA,
+	static const enum kind mix[16] = { WRITE, WRITE, WRITE, WRITE, WRITE, WRITE, READ, READ, READ, READ, READ, FLUSH,
+		WRITE_FUA,
 					   UNMAP, ZERO, WRITE };
 	struct slot *q = &r->slots[index];
 	struct vstor_packet m = { .header.operation = VSTOR_EXECUTE_SRB };
@@ -354,7 +357,8 @@ static void answer(struct run *r, u32 index, const struct vstor_packet *m)
 	r->answered++;
 	r->failed += !good;
 	if (!good && !r->faults)
-		judge(r, "a request failed without a fault: srb %#x, scsi %#x, sense %#x/%#x", m->srb.srb_status, m->srb.scsi_status,
+		judge(r, "a request failed without a fault: srb %#x, scsi %#x, sense %#x/%#x", m->srb.srb_status,
+		      m->srb.scsi_status,
 		      m->srb.payload[2], m->srb.payload[12]);
 	if (good && q->kind == READ) {
 		for (u64 i = 0; i < q->count; i++)
@@ -527,7 +531,8 @@ static bool one_run(u64 seed, u32 requests, enum device_plant plant, bool verbos
 			check_sector(r, i, r->device->medium[i], r->sectors[i].durable, "after the power cut");
 	}
 	if (verbose || (*r->wrong && !plant)) {
-		printf("seed %lu: %lu requests, %lu failed, %lu reads checked, %lu commands, %lu resets;", seed, r->answered, r->failed,
+		printf("seed %lu: %lu requests, %lu failed, %lu reads checked, %lu commands, %lu resets;", seed, r->answered,
+		       r->failed,
 		       r->reads_checked, r->device->commands, r->device->resets);
 		for (u32 f = 0; f < FAULTS; f++)
 			if (r->device->met[f])
@@ -549,7 +554,8 @@ int main(int argc, char **argv)
 {
 	static const struct option known[] = { { "seed", 1, NULL, 's' }, { "runs", 1, NULL, 'r' }, { "requests", 1, NULL, 'q' },
 					       { "plant", 1, NULL, 'p' }, { "verbose", 0, NULL, 'v' }, { 0 } };
-	static const char *const plants[] = { "none", "lost-flush", "misdirected-write", "lost-write", "stale-read", "false-good" };
+	static const char *const plants[] = { "none", "lost-flush", "misdirected-write", "lost-write", "stale-read",
+		"false-good" };
 	u64 seed = 1, runs = 100, wrong = 0;
 	u32 requests = 120, plant = 0;
 	bool verbose = false;
@@ -577,7 +583,8 @@ int main(int argc, char **argv)
 		log_set_sink(quiet);
 	for (u64 i = 0; i < runs; i++)
 		wrong += !one_run(seed + i, requests, plant, verbose);
-	printf("storage: seeds %lu to %lu: %lu of %lu runs wrong%s%s\n", seed, seed + runs - 1, wrong, runs, plant ? ", planted: " : "",
+	printf("storage: seeds %lu to %lu: %lu of %lu runs wrong%s%s\n", seed, seed + runs - 1, wrong, runs, plant ?
+	       ", planted: " : "",
 	       plant ? plants[plant] : "");
 	return wrong != 0;
 }
