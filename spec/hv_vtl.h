@@ -12,6 +12,16 @@ enum hv_vtl_entry_reason {
 	HV_VTL_ENTRY_INTERCEPT = 3,
 };
 
+/* something the hypervisor does when VTL2 returns; they follow one another in vtl_ret_actions, 0 ends them (openvmm hvdef) */
+#define HV_VTL_RETURN_SIGNAL_EVENT 1
+struct hv_vtl_return_signal_event {
+	u64 action_type;
+	u32 vp_index;
+	u8 vtl, sint;
+	u16 flag;
+};
+_Static_assert(sizeof(struct hv_vtl_return_signal_event) == 16, "hvdef HvVpAssistPageActionSignalEvent");
+
 struct hv_vp_assist_page {
 	u32 apic_assist; /* bit 0: no EOI required */
 	u32 reserved1;

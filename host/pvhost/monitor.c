@@ -47,8 +47,8 @@ static void print_exits(struct machine *m, FILE *out)
 		struct partition_counters c;
 
 		partition_read_counters(m->partition, i, &c);
-		fprintf(out, "vp %u: vtl_switches %lu fpu_copies %lu messages %lu events %lu\n", i, c.vtl_switches, c.fpu_copies,
-			c.messages, c.events);
+		fprintf(out, "vp %u: vtl_switches %lu fpu_copies %lu messages %lu events %lu return_actions %lu\n", i,
+			c.vtl_switches, c.fpu_copies, c.messages, c.events, c.return_actions);
 		for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
 			fprintf(out, "  vtl%u: kvm_run %lu interrupted %lu interrupts %lu", vtl_number(vtl), c.kvm_runs[vtl],
 				c.interrupted[vtl], c.interrupts[vtl]);

@@ -101,6 +101,7 @@ struct partition_counters {
 	u64 intercepts[16]; /* by enum partition_intercept */
 	u64 hypercalls[VTL_COUNT][0x120];
 	u64 messages, events, interrupts[VTL_COUNT];
+	u64 return_actions; /* done for VTL2 as it returned */
 };
 enum partition_intercept {
 	COUNT_IO_PORT, COUNT_MEMORY, COUNT_MSR, COUNT_CPUID, COUNT_HALT, COUNT_UNRECOVERABLE, COUNT_HYPERCALL, COUNT_EOI,

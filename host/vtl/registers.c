@@ -137,7 +137,7 @@ static bool read_special(struct vp *vp, u32 name, u64 *ret)
 		*ret = 2 | BIT(16) | BIT(18);
 		return true;
 	case HV_REGISTER_VSM_CAPABILITIES:
-		*ret = HV_VSM_CAP_DR6_SHARED | HV_VSM_CAP_INTERCEPT_PAGE;
+		*ret = HV_VSM_CAP_DR6_SHARED | HV_VSM_CAP_INTERCEPT_PAGE | HV_VSM_CAP_RETURN_ACTION;
 		return true;
 	case HV_REGISTER_VSM_PARTITION_CONFIG:
 		*ret = vp->partition->vsm_config;

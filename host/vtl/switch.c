@@ -207,6 +207,24 @@ void finish_access(struct vp *vp, enum vtl vtl)
 	v->run->kvm_dirty_regs = dirty | KVM_SYNC_X86_REGS;
 }
 
+/* what VTL2 left to be done now; its bytes are copied, then read */
+static void perform_actions(struct vp *vp, struct hv_vp_assist_page *assist)
+{
+	struct hv_vtl_return_signal_event actions[sizeof(assist->vtl_ret_actions) / sizeof(struct hv_vtl_return_signal_event)];
+
+	if (!*(volatile u8 *)assist->vtl_ret_actions)
+		return;
+	memcpy(actions, assist->vtl_ret_actions, sizeof(actions));
+	memset(assist->vtl_ret_actions, 0, sizeof(assist->vtl_ret_actions));
+	for (u32 i = 0; i < ARRAY_SIZE(actions) && actions[i].action_type == HV_VTL_RETURN_SIGNAL_EVENT; i++) {
+		const struct hv_vtl_return_signal_event *a = &actions[i];
+
+		vp->counters.return_actions++;
+		if (a->vp_index < vp->partition->vp_count && !a->vtl && a->sint < HV_SINT_COUNT && a->flag < SYNIC_EVENT_FLAGS)
+			partition_signal(vp->partition, a->vp_index, VTL0, a->sint, a->flag);
+	}
+}
+
 void switch_to_vtl0(struct vp *vp)
 {
 	struct vcpu *from = &vp->per[VTL2].vcpu, *to = &vp->per[VTL0].vcpu;
@@ -229,4 +247,6 @@ void switch_to_vtl0(struct vp *vp)
 	}
 	atomic_store(&vp->vtl, VTL0);
 	vp->counters.vtl_switches++;
+	if (assist)
+		perform_actions(vp, assist);
 }

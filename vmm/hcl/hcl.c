@@ -16,7 +16,38 @@ void hcl_destroy(struct hcl *hcl)
 int hcl_vp_open(struct hcl *hcl, unsigned cpu, struct hcl_vp *vp)
 {
 	*vp = (struct hcl_vp){ .hcl = hcl, .cpu = cpu };
-	return hcl->ops->vp_open(hcl, vp);
+	union hv_register_value capabilities = { { 0, 0 } };
+	int r = hcl->ops->vp_open(hcl, vp);
+
+	if (!r && !hcl->ops->get(vp, HV_REGISTER_VSM_CAPABILITIES, &capabilities))
+		vp->return_actions = capabilities.u64[0] & HV_VSM_CAP_RETURN_ACTION;
+	return r;
+}
+
+bool hcl_defer_signal(struct hcl_vp *vp, u32 target, u8 sint, u16 flag)
+{
+	const struct hv_vtl_return_signal_event action = { HV_VTL_RETURN_SIGNAL_EVENT, target, 0, sint, flag };
+	u32 len = vp->run->vtl_ret_action_size;
+
+	if (!vp->return_actions || len + sizeof(action) > sizeof(vp->run->vtl_ret_actions))
+		return false;
+	for (u32 at = 0; at < len; at += sizeof(action))
+		if (!memcmp(vp->run->vtl_ret_actions + at, &action, sizeof(action)))
+			return true;
+	memcpy(vp->run->vtl_ret_actions + len, &action, sizeof(action));
+	vp->run->vtl_ret_action_size = len + (u32)sizeof(action);
+	return true;
+}
+
+unsigned hcl_take_signals(struct hcl_vp *vp, struct hv_vtl_return_signal_event *ret, unsigned max)
+{
+	unsigned count = vp->run ? MIN(vp->run->vtl_ret_action_size / (u32)sizeof(*ret), max) : 0;
+
+	if (!count)
+		return 0;
+	memcpy(ret, vp->run->vtl_ret_actions, count * sizeof(*ret));
+	vp->run->vtl_ret_action_size = 0;
+	return count;
 }
 
 int hcl_run(struct hcl_vp *vp)

@@ -17,6 +17,7 @@ struct hcl_vp {
 	struct hv_register_page shadow;   /* filled by hypercalls when there is no valid page */
 	bool shadow_valid;
 	u64 register_calls;               /* slow register accesses: zero per exit in steady state */
+	bool return_actions;              /* the hypervisor does what the run page says when VTL0 is entered */
 };
 
 struct hcl_ops {
@@ -51,6 +52,14 @@ static inline void hcl_clear_cancel(struct hcl_vp *vp)
 {
 	__atomic_store_n(&vp->run->cancel, 0, __ATOMIC_SEQ_CST);
 }
+
+/*
+ * The event flag is set at the next entry of VTL0 on this VP, without a call of its own; false: not possible, no room. What
+ * waits there when VTL0 is not to be entered soon has to be taken out with hcl_take_signals().
+ */
+bool hcl_defer_signal(struct hcl_vp *vp, u32 target, u8 sint, u16 flag) __must_check;
+/* removes what waits, at most max; returns how many there were */
+unsigned hcl_take_signals(struct hcl_vp *vp, struct hv_vtl_return_signal_event *ret, unsigned max);
 
 /* result->status 0 is success; -EIO with *ret_status set when the hypervisor refuses, other -errno when it was not asked */
 int hcl_call(struct hcl *hcl, u32 code, const void *in, size_t in_len, u16 *ret_status) __must_check;

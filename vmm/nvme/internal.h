@@ -26,6 +26,7 @@ struct nvme_queue {
 	struct nvme_completion *cq;
 	u64 sq_address, cq_address;
 	u32 sq_tail, sq_head, cq_head;
+	u32 told;    /* the tail that the device knows */
 	u16 phase;
 	u8 *lists[(NVME_QUEUE_DEPTH + LISTS_PER_PAGE - 1) / LISTS_PER_PAGE];
 	u64 list_addresses[(NVME_QUEUE_DEPTH + LISTS_PER_PAGE - 1) / LISTS_PER_PAGE];
@@ -34,7 +35,7 @@ struct nvme_queue {
 	u32 untimed; /* of those in flight: may take for ever */
 	struct list_node waiting;
 	struct list_node failing; /* their done() comes in the task's next turn */
-	struct task task;
+	struct task task, doorbell;  /* the second: tells the device of what a turn has put into the queue, once */
 	struct timer tick;
 	struct op to_queue, to_home; /* orders of the controller and their answers: one at a time */
 	struct op abort_op;

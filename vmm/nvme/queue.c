@@ -80,9 +80,20 @@ static void give_to_device(struct nvme_queue *q, struct nvme_io *io)
 	if (q->id && io->command.opcode == NVME_IO_DSM)
 		q->sq[q->sq_tail].cdw12 = q->sq[q->sq_tail].cdw13 = q->sq[q->sq_tail].cdw14 = 0;
 	q->sq_tail = (q->sq_tail + 1) % NVME_QUEUE_DEPTH;
-	ring(q, false, q->sq_tail);
+	/* what else is submitted in this turn goes with it: a doorbell is an exit to the host */
+	task_wake(&q->doorbell);
 	if (!q->tick.slot && q->in_flight > q->untimed)
 		timer_arm(q->exec, &q->tick, now + TICK_NS);
+}
+
+static void tell_device(struct task *task)
+{
+	struct nvme_queue *q = container_of(task, struct nvme_queue, doorbell);
+
+	if (!q->up || q->told == q->sq_tail)
+		return;
+	q->told = q->sq_tail;
+	ring(q, false, q->sq_tail);
 }
 
 static void run_waiting(struct nvme_queue *q)
@@ -269,6 +280,7 @@ int queue_init(struct nvme_queue *q, struct nvme *n, struct exec *exec, u16 id)
 	list_init(&q->waiting);
 	list_init(&q->failing);
 	task_init(&q->task, exec, "nvme", run);
+	task_init(&q->doorbell, exec, "nvme doorbell", tell_device);
 	q->sq = t->ops->dma_alloc(t, NVME_QUEUE_DEPTH * sizeof(*q->sq), &q->sq_address);
 	q->cq = t->ops->dma_alloc(t, NVME_QUEUE_DEPTH * sizeof(*q->cq), &q->cq_address);
 	bool good = q->sq && q->cq;
@@ -288,7 +300,7 @@ int queue_init(struct nvme_queue *q, struct nvme *n, struct exec *exec, u16 id)
 void queue_clear(struct nvme_queue *q)
 {
 	CHECK(!q->in_flight);
-	q->sq_tail = q->sq_head = q->cq_head = 0;
+	q->sq_tail = q->sq_head = q->cq_head = q->told = 0;
 	q->phase = NVME_PHASE;
 	q->free_count = NVME_QUEUE_DEPTH;
 	for (u32 i = 0; i < NVME_QUEUE_DEPTH; i++)

@@ -7,6 +7,9 @@
 #define VECTOR_GP 13u
 #define VECTOR_PF 14u
 
+/* the VP whose thread this is; NULL: another thread */
+extern _Thread_local struct vp *vp_here;
+
 int exit_dispatch(struct vp *vp) __must_check;
 int exit_io(struct vp *vp, const struct hv_message *msg) __must_check;
 int exit_memory(struct vp *vp, const struct hv_message *msg) __must_check;

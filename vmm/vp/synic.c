@@ -97,6 +97,12 @@ void vp_signal_event(struct hcl *hcl, u32 vp, u8 sint, u16 flag)
 	struct hv_signal_event_direct in = { .partition_id = HV_PARTITION_ID_SELF, .vp_index = vp, .sint = sint, .flag = flag };
 	u16 status = 0;
 
+	if (vp_here && vp_here->running && hcl_defer_signal(&vp_here->hcl, vp, sint, flag)) {
+		vp_here->signals_deferred++;
+		return;
+	}
+	if (vp_here)
+		vp_here->signals_called++;
 	if (hcl_call(hcl, HVCALL_SIGNAL_EVENT_DIRECT, &in, sizeof(in), &status))
 		log_guest("VP %u: event flag %u cannot be set: status %#x", vp, flag, status);
 }

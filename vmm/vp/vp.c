@@ -8,9 +8,24 @@
 
 LOG_DOMAIN("vp");
 
+_Thread_local struct vp *vp_here;
+
+static void run_when_idle(struct vp *vp)
+{
+	vp->running = true;
+	exec_set_idle(vp->exec, &vp->idle);
+}
+
+/* signals that wait for this VP to enter VTL0 would wait long */
 static void park(struct vp *vp)
 {
+	struct hv_vtl_return_signal_event waiting[16];
+	unsigned count = hcl_take_signals(&vp->hcl, waiting, ARRAY_SIZE(waiting));
+
+	vp->running = false;
 	exec_set_idle(vp->exec, NULL);
+	for (unsigned i = 0; i < count; i++)
+		vp_signal_event(vp->machine->hcl, waiting[i].vp_index, waiting[i].sint, waiting[i].flag);
 }
 
 /* on the VP's thread, once the device has answered */
@@ -21,7 +36,7 @@ static void resume(struct op *op, int ignored)
 
 	vp->wait_done = true;
 	if (!vp->stopped)
-		exec_set_idle(vp->exec, &vp->idle);
+		run_when_idle(vp);
 	r = io_resume(vp);
 	if (r) {
 		vp_stop(vp);
@@ -88,6 +103,8 @@ int vp_open(struct vp *vp)
 
 	if (!r && fd >= 0)
 		r = hcl_set_poll_file(&vp->hcl, fd);
+	if (!r)
+		vp_here = vp;
 	return r;
 }
 
@@ -95,7 +112,7 @@ void vp_start(struct vp *vp)
 {
 	vp->stopped = false;
 	if (!vp->wait || vp->wait_done)
-		exec_set_idle(vp->exec, &vp->idle);
+		run_when_idle(vp);
 }
 
 void vp_stop(struct vp *vp)
@@ -161,6 +178,9 @@ void vp_inspect(void *object, struct inspect *in)
 
 	inspect_bool(in, "stopped", vp->stopped);
 	inspect_bool(in, "register_page", vp->hcl.page != NULL);
+	inspect_bool(in, "return_actions", vp->hcl.return_actions);
+	inspect_count(in, "signals_deferred", vp->signals_deferred);
+	inspect_count(in, "signals_called", vp->signals_called);
 	inspect_count(in, "register_calls", vp->hcl.register_calls);
 	inspect_count(in, "injected", vp->injected);
 	inspect_count(in, "emulated", vp->emulated);

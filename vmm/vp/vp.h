@@ -46,7 +46,8 @@ struct vp {
 	struct op sint_op;
 	atomic_bool sint_posted;
 	u32 last_unknown_msr;
-	bool stopped;
+	bool stopped, running;     /* running: idle time is VTL0's */
+	u64 signals_deferred, signals_called;
 	/* an access a device answers later: the VP does not run until then */
 	struct io_token token;
 	struct op token_op;
@@ -71,6 +72,7 @@ void vp_inspect(void *vp, struct inspect *in);
 /* ---- VTL0's SynIC. Any thread. */
 /* HV_STATUS_*; OBJECT_IN_USE: the slot is taken, vp_want_sint() tells when it is free */
 u16 vp_post_message(struct hcl *hcl, u32 vp, u8 sint, const struct hv_message *message);
+/* on a running VP's thread it costs nothing: the flag is set as VTL0 is entered next */
 void vp_signal_event(struct hcl *hcl, u32 vp, u8 sint, u16 flag);
 /* machine->sint_deliverable() comes once the slot is free */
 void vp_want_sint(struct vp *vp, u8 sint);

@@ -47,6 +47,7 @@ static bool take_filters(const char **text, u32 *ret)
 {
 	static const struct { const char *name; enum storage_filter filter; } filters[] = {
 		{ "fault", STORAGE_FAULT }, { "trace", STORAGE_TRACE }, { "delay", STORAGE_DELAY }, { "ro", STORAGE_READ_ONLY },
+		{ "nofua", STORAGE_NO_FUA },
 	};
 
 	while (take_word(text, "+")) {
@@ -131,6 +132,7 @@ int storage_parse(const char *text, struct storage_config *ret)
 			return r;
 		}
 		d->location = scsi->count - 1;
+		d->identity.no_fua = d->filters & STORAGE_NO_FUA;
 	}
 	c.count = scsi->count != 0;
 	*ret = c;

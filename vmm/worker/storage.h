@@ -9,7 +9,8 @@
 
 #define STORAGE_CONTROLLERS_MAX (SETTINGS_SCSI_CONTROLLERS_MAX + 1u) /* and IDE */
 
-enum storage_filter { STORAGE_FAULT = 1, STORAGE_TRACE = 2, STORAGE_DELAY = 4, STORAGE_READ_ONLY = 8 };
+enum storage_filter { STORAGE_FAULT = 1, STORAGE_TRACE = 2, STORAGE_DELAY = 4, STORAGE_READ_ONLY = 8,
+		      STORAGE_NO_FUA = 16 /* no filter: the guest is not told of FUA */ };
 
 enum storage_kind { STORAGE_NONE /* a drive without a medium */, STORAGE_RAM, STORAGE_NVME };
 
@@ -58,7 +59,8 @@ struct storage_config {
 /*
  * "ram:64M,ram:1G:4k+fault+ro,nvme:0,nvme:GUID/2": disks by commas, the first is LUN 0 of one SCSI controller. Sizes in bytes
  * or with K, M, G; the sector size 512 or 4k. NVMe: the n-th controller or the one of that vPCI instance, and perhaps a
- * namespace. Filters: fault, trace, delay (1 ms), ro. -EINVAL or -ENOMEM, said; *ret is then not touched. An empty text is no
+ * namespace. Filters: fault, trace, delay (1 ms), ro; nofua. -EINVAL or -ENOMEM,
+	said; *ret is then not touched. An empty text is no
  * disk. *ret ends with storage_free().
  */
 int storage_parse(const char *text, struct storage_config *ret) __must_check;

@@ -351,11 +351,42 @@ static void set_up_calls(void **state)
 	assert_int_equal(a->control, 1);
 }
 
+/* on a running VP's thread a signal waits for the next entry; a VP that stops sends what waits */
+static void signals_go_with_the_return(void **state)
+{
+	const struct hv_vtl_return_signal_event *first = (const void *)bed->fake.run.vtl_ret_actions;
+
+	bed->fake.registers[bed->fake.register_count].name = HV_REGISTER_VSM_CAPABILITIES;
+	bed->fake.registers[bed->fake.register_count++].value.u64[0] = HV_VSM_CAP_RETURN_ACTION;
+	assert_int_equal(vp_open(&bed->vp), 0);
+	vp_signal_event(&bed->fake.hcl, 3, 2, 7);
+	assert_int_equal(bed->fake.call_count, 1); /* VTL0 does not run yet */
+	vp_start(&bed->vp);
+	vp_signal_event(&bed->fake.hcl, 3, 2, 7);
+	vp_signal_event(&bed->fake.hcl, 3, 2, 7);
+	vp_signal_event(&bed->fake.hcl, 1, 2, 9);
+	assert_int_equal(bed->fake.call_count, 1);
+	assert_int_equal(bed->fake.run.vtl_ret_action_size, 32);
+	assert_int_equal(first[0].action_type, HV_VTL_RETURN_SIGNAL_EVENT);
+	assert_int_equal(first[0].vp_index, 3);
+	assert_int_equal(first[0].sint, 2);
+	assert_int_equal(first[0].flag, 7);
+	assert_int_equal(first[1].vp_index, 1);
+	vp_stop(&bed->vp);
+	assert_int_equal(bed->fake.run.vtl_ret_action_size, 0);
+	assert_int_equal(bed->fake.call_count, 3);
+	vp_start(&bed->vp);
+	for (u16 i = 0; i < 20; i++)
+		vp_signal_event(&bed->fake.hcl, 0, 2, i);
+	assert_int_equal(bed->fake.call_count, 3 + 4); /* there is room for 16 */
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(port_io_costs_no_hypercall), TEST(a_slow_device_parks_the_vp), TEST(mmio_is_emulated),
+		TEST(signals_go_with_the_return), TEST(port_io_costs_no_hypercall), TEST(a_slow_device_parks_the_vp),
+			TEST(mmio_is_emulated),
 		TEST(instructions_are_fetched_when_the_message_has_none), TEST(msrs), TEST(hypercalls_and_the_end),
 		TEST(posts_and_signals_reach_the_machine), TEST(free_slots_are_asked_for_and_told),
 		TEST(string_output), TEST(set_up_calls),
