@@ -42,6 +42,20 @@ $(O)/bench.initramfs: scripts/bench/build scripts/bench/init.sh $(O)/deps/.guest
 	$(Q)scripts/bench/build $@
 bench-machine: $(O)/bench.initramfs  ## the initramfs of the machine that stands in for a KVM host
 
+# Linux's own nvme driver in VTL2, to check host/nvme with: another kernel, nothing of our firmware but the shim
+$(O)/deps/kernel-nvme/vmlinux: $(O)/.setup kernel/build configs/kernel/vtl2.config configs/kernel/nvme-test.config
+	@kernel/build $(@D) configs/kernel/nvme-test.config
+	@touch -h $@
+$(O)/deps/.nvme-cli: $(O)/.setup
+	@mkdir -p $(@D); scripts/deps nvme_cli $(O)/deps && touch $@
+$(O)/nvme-linux.initrd: tests/guests/mknvme $(wildcard tests/guests/nvme/*) $(O)/deps/.nvme-cli
+	$(call say,INITRD,$@)
+	$(Q)tests/guests/mknvme $@
+$(O)/nvme-linux.igvm: $(O)/nvme-linux.initrd $(O)/deps/kernel-nvme/vmlinux $(O)/bare/bin/shim $(O)/native/bin/igvmgen
+	$(call say,IGVM,$@)
+	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(O)/deps/kernel-nvme/vmlinux \
+		--initrd $< --cmdline 'printk.devkmsg=on loglevel=6 nvme_core.io_timeout=4 nvme_core.admin_timeout=6' -o $@
+
 tools: $(O)/native/bin/pvhost $(O)/native/bin/pvdiag $(O)/native/bin/igvmgen
 machine: image tools bench-machine  ## all that scripts/vm needs
 

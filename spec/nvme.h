@@ -159,6 +159,7 @@ enum nvme_feature { /* base, 5.27 */
 #define NVME_FEATURE_SAVE BIT(31)
 #define NVME_FEATURE_SELECT (7u << 8)
 #define NVME_ASYNC_CRITICAL 0xffu
+#define NVME_ASYNC_CRITICAL_KNOWN 0x1fu /* the warnings of base 1.4; bit 5 came later */
 #define NVME_ASYNC_NAMESPACE BIT(8)
 
 enum nvme_log { /* base, 5.16 */

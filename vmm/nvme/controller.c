@@ -113,8 +113,14 @@ void controller_timeout(struct nvme *n, u16 sq, u32 cid)
 	}
 	if (n->state != NVME_READY)
 		return;
-	if (cid == ~0u || controller_is_gone(n)) {
+	u32 csts = n->transport->ops->read(n->transport, NVME_CSTS);
+
+	if (cid == ~0u || csts == ~0u) {
 		controller_reset(n, sq ? "Abort did not help" : "an admin command is not answered");
+		return;
+	}
+	if (csts & NVME_CSTS_CFS || !(csts & NVME_CSTS_RDY)) { /* nobody is there to abort anything */
+		controller_reset(n, csts & NVME_CSTS_CFS ? "fatal status" : "the controller is not ready any more");
 		return;
 	}
 	if (n->abort_busy)
@@ -136,8 +142,7 @@ static void event_came(struct nvme_io *io, int result, u32 dw0)
 		return; /* a controller without events, or a life that is over */
 	n->events++;
 	log_at(LOG_INFO, "%s: event %#x", n->config.name, dw0);
-	if ((dw0 & 7) == NVME_EVENT_TYPE_NOTICE && (dw0 >> 8 & 0xff) == NVME_EVENT_NAMESPACES)
-		bringup_rescan(n);
+	bringup_look(n, dw0 & 7, (u8)(dw0 >> 16));
 	event_request(n);
 }
 
@@ -344,6 +349,11 @@ void nvme_remove(struct nvme *n, struct op *done)
 		begin_removal(n);
 }
 
+void nvme_reset(struct nvme *n)
+{
+	controller_reset(n, "asked for");
+}
+
 void *nvme_context(struct nvme *n)
 {
 	return n->config.ctx;
@@ -379,6 +389,11 @@ u32 nvme_max_transfer(const struct nvme *n)
 bool nvme_has_write_cache(const struct nvme *n)
 {
 	return n->write_cache;
+}
+
+bool nvme_is_translated(const struct nvme *n)
+{
+	return n->transport->translated;
 }
 
 void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address)
@@ -435,6 +450,7 @@ void nvme_inspect(void *object, struct inspect *in)
 	inspect_count(in, "aborts", n->aborts);
 	inspect_count(in, "events", n->events);
 	inspect_count(in, "rescans", n->rescans);
+	inspect_hex(in, "critical_warning", n->critical_warning);
 	inspect_hex(in, "last_status", n->last_status);
 	inspect_child(in, "namespaces", namespaces_inspect, n);
 	inspect_child(in, "queues", queues_inspect, n);

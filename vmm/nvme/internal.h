@@ -69,7 +69,9 @@ struct nvme {
 	u64 deadline_ns;
 	struct timer timer;
 	struct nvme_io step, abort, event;
-	bool abort_busy, rescan_busy, reset_wanted, step_busy;
+	bool abort_busy, reset_wanted, step_busy;
+	u8 logs_wanted[3]; /* by type of event: the log to read, 0 none */
+	u8 critical_warning;
 	u32 resets_in_a_row;
 	struct op *shutdown_done, *remove_done;
 	char serial[21], model[41], firmware[9];
@@ -105,8 +107,8 @@ bool controller_is_gone(struct nvme *n);
 /* ---- bringup.c; home */
 void bringup_begin(struct nvme *n);
 void bringup_fail(struct nvme *n, int result, const char *what);
-/* read the list of namespaces again */
-void bringup_rescan(struct nvme *n);
+/* an event of this type names this log */
+void bringup_look(struct nvme *n, u32 type, u8 log);
 void bringup_timer(struct timer *timer);
 const char *bringup_state_name(enum nvme_state state);
 void bringup_disable(struct nvme *n);

@@ -31,6 +31,7 @@ struct nvme_transport_ops {
 struct nvme_transport {
 	const struct nvme_transport_ops *ops;
 	u32 vector_count;
+	bool translated; /* its addresses are its own: a guest physical address means nothing to the device */
 };
 
 /* ---- requests */
@@ -85,7 +86,7 @@ void nvme_submit(struct nvme_queue *q, struct nvme_request *r);
 
 /* ---- controller */
 enum nvme_state {
-	NVME_OFF, NVME_STOPPING, NVME_DISABLING, NVME_ENABLING, NVME_IDENTIFYING, NVME_COUNTING, NVME_LISTING, NVME_NAMESPACES,
+	NVME_OFF, NVME_STOPPING, NVME_DISABLING, NVME_ENABLING, NVME_IDENTIFYING, NVME_ASKING_EVENTS, NVME_COUNTING, NVME_LISTING, NVME_NAMESPACES,
 	NVME_QUEUES, NVME_READY, NVME_SHUTDOWN_QUEUES, NVME_SHUTDOWN, NVME_SHUT_DOWN, NVME_FAILED, NVME_GONE,
 };
 
@@ -118,6 +119,8 @@ void nvme_start(struct nvme *n);
 void nvme_shutdown(struct nvme *n, struct op *done);
 /* home: the device is being taken away. Nothing touches it once done() ran; everything ended and ends with -ENODEV. */
 void nvme_remove(struct nvme *n, struct op *done);
+/* home: a controller reset; what is under way is given to it again. In another state than NVME_READY: when it gets there. */
+void nvme_reset(struct nvme *n);
 void *nvme_context(struct nvme *n);
 enum nvme_state nvme_state(const struct nvme *n);
 
@@ -128,6 +131,8 @@ u32 nvme_namespace_count(const struct nvme *n);
 const struct nvme_namespace *nvme_namespace_at(const struct nvme *n, u32 i);
 u32 nvme_max_transfer(const struct nvme *n);
 bool nvme_has_write_cache(const struct nvme *n);
+/* the device sees only what nvme_dma_alloc() gave */
+bool nvme_is_translated(const struct nvme *n);
 /* home: the transport's dma_alloc(), for users' own buffers */
 void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address);
 /* home; queues are deferred to their executors */

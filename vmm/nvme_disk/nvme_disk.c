@@ -114,7 +114,7 @@ static u64 fill_direct(struct slot *s, u64 len, u32 *ret_segments)
 	while (n < SEGMENTS_MAX && disk_cursor_next(&c, SIZE_MAX, &piece)) {
 		struct nvme_segment *g = &s->segments[n];
 
-		if (!d->address(d->ctx, piece.iov_base, piece.iov_len, &g->address) || (g->address | piece.iov_len) & 3 ||
+		if (!d->address || !d->address(d->ctx, piece.iov_base, piece.iov_len, &g->address) || (g->address | piece.iov_len) & 3 ||
 		    (n && g->address & (PAGE_SIZE - 1)))
 			break;
 		g->len = (u32)piece.iov_len;

@@ -127,6 +127,8 @@ static void attach(struct worker *w, const struct storage_disk *d, struct nvme *
 	struct nvme_disk_config config = { .nvme = n, .nsid = d->nsid, .execs = execs, .address = guest_memory, .ctx = w,
 					   .id = *instance };
 
+	if (nvme_is_translated(n))
+		config.address = NULL; /* behind an IOMMU that VTL0's memory is not mapped in */
 	if (!config.nsid && first)
 		config.nsid = first->nsid;
 	config.exec_count = MIN(w->layout.vp_count, NVME_QUEUES_MAX);
