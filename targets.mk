@@ -54,7 +54,7 @@ $(O)/nvme-linux.initrd: tests/guests/mknvme $(wildcard tests/guests/nvme/*) $(O)
 $(O)/nvme-linux.igvm: $(O)/nvme-linux.initrd $(O)/deps/kernel-nvme/vmlinux $(O)/bare/bin/shim $(O)/native/bin/igvmgen
 	$(call say,IGVM,$@)
 	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(O)/deps/kernel-nvme/vmlinux \
-		--initrd $< --cmdline 'printk.devkmsg=on loglevel=6 nvme_core.io_timeout=4 nvme_core.admin_timeout=6' -o $@
+		--initrd $< --cmdline 'printk.devkmsg=on loglevel=6 nvme_core.io_timeout=2 nvme_core.admin_timeout=5' -o $@
 
 tools: $(O)/native/bin/pvhost $(O)/native/bin/pvdiag $(O)/native/bin/igvmgen
 machine: image tools bench-machine  ## all that scripts/vm needs

@@ -31,7 +31,10 @@ done
 drive() {
 	local name=$1
 	shift
-	/extra/nvme_drive "$@" 2>/run/$name.log | grep -v '_us_below\|: 0$' | sed "s/^/$name: /"
+	# line by line: the machine outside waits for some of them
+	/extra/nvme_drive "$@" 2>/run/$name.log | while read -r line; do
+		case $line in *_us_below* | *": 0") ;; *) echo "$name: $line" ;; esac
+	done
 	head -n 80 /run/$name.log | sed "s/^/$name says: /" # the serial port is slow
 }
 drive many $f1 3 inspect copy:1:12000:/extra/first compare:1:12000:/extra/first copy:3:5000:/extra/second \
@@ -42,10 +45,10 @@ echo "pvhost ended with status 0"
 sync
 poweroff -f
 END
-drive() { printf -- '-drive if=none,id=%s,format=raw,discard=unmap,file=%s ' "$1" "$work/$1"; }
+drive() { printf -- '-drive if=none,id=%s,format=raw,discard=unmap,file=%s' "$1" "$work/$1"; }
 export BENCH_EXTRA=$extra
 export BENCH_QEMU="-device intel-iommu,intremap=on -machine kernel-irqchip=split -monitor unix:$work/hmp,server=on,wait=off
-	$(drive a) $(drive b) $(drive c) $(drive d)
+	$(drive a),iops=300 $(drive b) $(drive c) $(drive d)
 	-device nvme,id=many,serial=MANY,max_ioqpairs=4,mdts=5,bus=pcie.0,addr=10
 	-device nvme-ns,bus=many,drive=a,nsid=1
 	-device nvme-ns,bus=many,drive=b,nsid=2
@@ -80,7 +83,7 @@ check "random requests from three queues, three namespaces" [ "$(grep -cE '^many
 check "resets under load: commands are given again" has '^many: resets 4, commands given again [1-9]'
 check "commands that the device never sees: Abort, then a reset" has '^many: aborts [1-9][0-9]*, resets [1-9]'
 check "disabled behind its back: the driver notices in 5 s" has '^many: recovered in [1-4]?[0-9]{1,3} ms'
-check "shutdown is answered" has '^many: shutdown: shutdown ended with 0, CSTS 0$'
+check "shutdown is answered" has '^many: shutdown: shutdown ended with 0, CSTS 0'
 check "another life, one queue: the bytes are there" has '^again: compare: compared 3145728'
 check "an event is heard, its log read" has '^again: events [1-9].*critical warning 0x4'
 check "removal under load: everything ends" has '^hot: removed after [1-9][0-9]* requests; the next one ends with -19'

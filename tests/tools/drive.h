@@ -43,8 +43,10 @@ int drive_request(struct drive *d, struct disk *disk, u32 exec, enum disk_op op,
 
 /* ---- load.c: random requests from all executors, everything read is checked */
 struct load;
-/* on each executor, lanes of the namespace's first blocks, until load_stop() */
-struct load *load_start(struct drive *d, u32 nsid, u64 seed);
+/* on each executor, lanes of the namespace's blocks, until load_stop(). plain: no flushes and deallocations. */
+struct load *load_start(struct drive *d, u32 nsid, u64 seed, bool plain);
+/* true: nothing new begins until false */
+void load_hold(struct load *l, bool hold);
 /* waits until nothing is under way; prints what was done. may_end: -ENODEV is an answer too. */
 void load_stop(struct load *l, bool may_end);
 u64 load_requests(struct load *l);

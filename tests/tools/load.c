@@ -24,6 +24,7 @@ struct lane {
 	u8 *shadow, *either;   /* either: sectors that were deallocated may read as zeroes too */
 	u8 *direct, *plain, *at; /* buffers: seen by the device, not seen, the one in use */
 	struct iovec iov[2];
+	atomic_bool paused;
 };
 
 struct load {
@@ -32,8 +33,9 @@ struct load {
 	struct lane lanes[EXECS_MAX * LANES];
 	u32 lane_count;
 	atomic_uint running;
-	atomic_bool stop, may_end;
+	atomic_bool stop, may_end, hold;
 	u32 arena_before;
+	bool plain; /* reads, writes and zeroes only */
 	atomic_ullong done[DISK_OPS], bytes, gone;
 };
 
@@ -112,6 +114,11 @@ static void done(struct disk_request *r, int result)
 		atomic_fetch_sub(&load->running, 1);
 		return;
 	}
+	if (load->hold) {
+		l->paused = true;
+		if (load->hold || !atomic_exchange(&l->paused, false)) /* load_hold() may not have seen it */
+			return;
+	}
 	exec_post(l->exec, &l->post, next_there, 0); /* done() may run within disk_submit() */
 }
 
@@ -129,12 +136,12 @@ static void choose_buffer(struct lane *l, u64 len)
 
 static void next(struct lane *l)
 {
-	static const enum disk_op ops[] = { DISK_READ, DISK_READ, DISK_READ, DISK_WRITE, DISK_WRITE, DISK_WRITE, DISK_FLUSH,
-					    DISK_WRITE_ZEROES, DISK_UNMAP, DISK_READ, DISK_WRITE, DISK_READ };
+	static const enum disk_op ops[] = { DISK_READ, DISK_READ, DISK_READ, DISK_WRITE, DISK_WRITE, DISK_WRITE,
+					    DISK_WRITE_ZEROES, DISK_READ, DISK_WRITE, DISK_READ, DISK_FLUSH, DISK_UNMAP };
 	u32 size = l->load->disk->sector_size;
 	u64 most = MIN(l->sectors, (u64)(next_random(l) % 4 ? 16 * KiB : BYTES_MAX) / size);
 
-	l->r = (struct disk_request){ .op = ops[next_random(l) % ARRAY_SIZE(ops)], .exec = l->exec, .done = done };
+	l->r = (struct disk_request){ .op = ops[next_random(l) % (ARRAY_SIZE(ops) - (l->load->plain ? 2 : 0))], .exec = l->exec, .done = done };
 	if (l->r.op != DISK_FLUSH) {
 		l->r.count = 1 + next_random(l) % most;
 		l->r.sector = l->first + next_random(l) % (l->sectors - l->r.count + 1);
@@ -183,13 +190,14 @@ static void start_lane(struct load *load, struct lane *l, u32 index, u64 seed)
 	}
 }
 
-struct load *load_start(struct drive *d, u32 nsid, u64 seed)
+struct load *load_start(struct drive *d, u32 nsid, u64 seed, bool plain)
 {
 	struct load *load = calloc(1, sizeof(*load));
 
 	if (!load)
 		FAIL("no memory");
 	load->drive = d;
+	load->plain = plain;
 	load->disk = drive_disk(d, nsid);
 	load->lane_count = d->exec_count * LANES;
 	load->arena_before = d->arena_used;
@@ -199,6 +207,14 @@ struct load *load_start(struct drive *d, u32 nsid, u64 seed)
 	for (u32 i = 0; i < load->lane_count; i++)
 		exec_post(load->lanes[i].exec, &load->lanes[i].post, next_there, 0);
 	return load;
+}
+
+void load_hold(struct load *load, bool hold)
+{
+	load->hold = hold;
+	for (u32 i = 0; !hold && i < load->lane_count; i++)
+		if (atomic_exchange(&load->lanes[i].paused, false))
+			exec_post(load->lanes[i].exec, &load->lanes[i].post, next_there, 0);
 }
 
 void load_stop(struct load *load, bool may_end)

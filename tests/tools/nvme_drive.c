@@ -401,7 +401,7 @@ static void compare(struct drive *d, const struct arguments *a) { copy_file(d, a
 /* NSID, SECONDS, SEED */
 static void plain_load(struct drive *d, const struct arguments *a)
 {
-	struct load *l = load_start(d, (u32)a->number[0], a->number[2]);
+	struct load *l = load_start(d, (u32)a->number[0], a->number[2], false);
 
 	sleep((u32)a->number[1]);
 	load_stop(l, false);
@@ -412,17 +412,29 @@ static void reset_there(void *ctx, int ignored)
 	nvme_reset(((struct drive *)ctx)->nvme);
 }
 
+/*
+ * Lets the device fetch what was submitted, but nothing new begins. QEMU 7.2 ends with SIGSEGV when a controller is disabled
+ * that has commands yet to fetch: they start while it drains, and complete when their queue is gone.
+ */
+static void hold(struct load *l)
+{
+	load_hold(l, true);
+	usleep(20000);
+}
+
 /* NSID, RESETS, SEED */
 static void resets(struct drive *d, const struct arguments *a)
 {
 	u64 before = ask_number(d, "resets"), retries = 0;
-	struct load *l = load_start(d, (u32)a->number[0], a->number[2]);
+	struct load *l = load_start(d, (u32)a->number[0], a->number[2], true);
 
 	for (u64 i = 0; i < a->number[1]; i++) {
 		usleep(200000);
+		hold(l);
 		drive_call(d->home, reset_there, d, 0);
 		if (!wait_for(&d->started, 30) || d->started_result)
 			FAIL("the reset does not end well: %d", d->started_result);
+		load_hold(l, false);
 	}
 	load_stop(l, false);
 	for (u32 i = 1; i <= d->exec_count; i++) {
@@ -446,11 +458,14 @@ static void deaf(struct drive *d, const struct arguments *a)
 	struct load *l;
 
 	set_timeout(d, "1000");
-	l = load_start(d, (u32)a->number[0], a->number[2]);
+	l = load_start(d, (u32)a->number[0], a->number[2], true);
 	usleep(300000);
 	d->deaf = (u32)a->number[1];
+	usleep(100000);
+	hold(l);
 	if (!wait_for(&d->started, 30) || d->started_result)
 		FAIL("no reset came: %d", d->started_result);
+	load_hold(l, false);
 	sleep(1);
 	load_stop(l, false);
 	set_timeout(d, "10000");
@@ -464,14 +479,16 @@ static void disable(struct drive *d, const struct arguments *a)
 	u64 begin;
 
 	set_timeout(d, "1000");
-	l = load_start(d, (u32)a->number[0], a->number[1]);
+	l = load_start(d, (u32)a->number[0], a->number[1], true);
 	usleep(300000);
+	hold(l);
 	begin = now_ns();
 	write_register(&d->transport, NVME_CC, read_register(&d->transport, NVME_CC) & ~(u32)NVME_CC_EN);
 	if (!wait_for(&d->started, 40) || d->started_result)
 		FAIL("the driver does not recover: %d", d->started_result);
 	u64 took = now_ns() - begin;
 
+	load_hold(l, false);
 	load_stop(l, false);
 	set_timeout(d, "10000");
 	printf("recovered in %lu ms\n", took / 1000000);
@@ -494,7 +511,7 @@ static void event(struct drive *d, const struct arguments *a)
 /* NSID, SECONDS, SEED */
 static void unplug(struct drive *d, const struct arguments *a)
 {
-	struct load *l = load_start(d, (u32)a->number[0], a->number[2]);
+	struct load *l = load_start(d, (u32)a->number[0], a->number[2], true);
 
 	printf("waiting for removal\n");
 	fflush(stdout);

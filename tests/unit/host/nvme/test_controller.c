@@ -369,7 +369,7 @@ static void events_and_aborts(void **state)
 
 static void faults(void **state)
 {
-	struct nvme_fault fault = { NVME_FAULT_STATUS, NVME_SC_UNRECOVERED_READ, 2 };
+	struct nvme_fault fault = { .kind = NVME_FAULT_STATUS, .argument = NVME_SC_UNRECOVERED_READ, .every = 2 };
 	struct nvme_command read = rw(NVME_IO_READ, 0, 1, DATA, 0);
 	struct nvme_completion c;
 
@@ -380,10 +380,10 @@ static void faults(void **state)
 	u16 one = run(1, read), two = run(1, read);
 
 	assert_int_equal(one + two, NVME_SC_UNRECOVERED_READ); /* each second one */
-	fault = (struct nvme_fault){ NVME_FAULT_DELAY, 30, 1 };
+	fault = (struct nvme_fault){ .kind = NVME_FAULT_DELAY, .argument = 30, .every = 1 };
 	nvme_target_set_faults(nvme, &fault, 1);
 	assert_int_equal(run(1, read), 0);
-	fault = (struct nvme_fault){ NVME_FAULT_DROP, 0, 1 };
+	fault = (struct nvme_fault){ .kind = NVME_FAULT_DROP, .every = 1 };
 	nvme_target_set_faults(nvme, &fault, 1);
 	read.cid = 11;
 	submit(1, read);
@@ -392,19 +392,238 @@ static void faults(void **state)
 	submit(0, (struct nvme_command){ .opcode = NVME_ADMIN_ABORT, .cid = 9, .cdw10 = 11u << 16 | 1 });
 	assert_int_equal(await(0).dw0, 0);
 	assert_int_equal(await(1).status >> 1, NVME_SC_ABORT_REQUESTED);
-	fault = (struct nvme_fault){ NVME_FAULT_STALL, 1, 1 };
+	fault = (struct nvme_fault){ .kind = NVME_FAULT_STALL, .argument = 1, .every = 1 };
 	nvme_target_set_faults(nvme, &fault, 1);
 	submit(1, read);
 	usleep(50000);
 	assert_false(reap(1, &c));
 	nvme_target_set_faults(nvme, NULL, 0);
 	assert_int_equal(await(1).status >> 1, 0);
-	fault = (struct nvme_fault){ NVME_FAULT_FATAL, 0, 1 };
+	fault = (struct nvme_fault){ .kind = NVME_FAULT_FATAL, .every = 1 };
 	nvme_target_set_faults(nvme, &fault, 1);
 	submit(1, read);
 	wait_csts(NVME_CSTS_CFS, NVME_CSTS_CFS);
 	put(NVME_CC, 0);
 	wait_csts(NVME_CSTS_CFS | NVME_CSTS_RDY, 0);
+	tear_down();
+}
+
+static u16 with_fault(const char *text, struct nvme_command c)
+{
+	struct nvme_fault fault;
+	char why[320];
+
+	assert_int_equal(nvme_fault_parse(text, &fault, why, sizeof(why)), 0);
+	nvme_target_set_faults(nvme, &fault, 1);
+	return run(1, c);
+}
+
+static void faults_of_the_medium(void **state)
+{
+	struct nvme_command flush = { .opcode = NVME_IO_FLUSH, .nsid = 1 };
+	struct nvme_completion c;
+
+	set_up("ram:1M,queues=4");
+	start();
+	make_queue();
+	assert_int_equal(with_fault("media:10+2", rw(NVME_IO_READ, 9, 1, DATA, 0)), 0);
+	assert_int_equal(with_fault("media:10+2", rw(NVME_IO_READ, 9, 2, DATA, 0)), NVME_SC_UNRECOVERED_READ);
+	assert_int_equal(with_fault("media:10+2", rw(NVME_IO_WRITE, 11, 4, DATA, 0)), NVME_SC_WRITE_FAULT);
+	assert_int_equal(with_fault("media:10+2", rw(NVME_IO_READ, 12, 4, DATA, 0)), 0);
+	assert_int_equal(with_fault("media:10+2", flush), 0);
+	assert_int_equal(with_fault("flushfail", flush), NVME_SC_INTERNAL_ERROR);
+	assert_int_equal(with_fault("flushfail", rw(NVME_IO_READ, 10, 1, DATA, 0)), 0);
+	assert_int_equal(with_fault("loseflush", flush), 0);
+	/* lies */
+	memset(memory + DATA, 0x77, PAGE_SIZE);
+	assert_int_equal(with_fault("losewrite", rw(NVME_IO_WRITE, 0, 1, DATA, 0)), 0);
+	assert_int_equal(with_fault("misdirect", rw(NVME_IO_WRITE, 16, 1, DATA, 0)), 0);
+	assert_int_equal(with_fault("flip/2", rw(NVME_IO_READ, 0, 1, DATA + 0x1000, 0)), 0);
+	assert_int_equal(memory[DATA + 0x1000], 0);
+	assert_int_equal(with_fault("flip/2", rw(NVME_IO_READ, 16, 1, DATA + 0x1000, 0)), 0);
+	assert_int_equal(memory[DATA + 0x1000], 0);
+	assert_int_equal(with_fault("flip/2", rw(NVME_IO_READ, 24, 1, DATA + 0x1000, 0)), 0);
+	assert_int_equal(memory[DATA + 0x1000], 0x77);
+	assert_int_equal(with_fault("flip", rw(NVME_IO_READ, 24, 1, DATA + 0x1000, 0)), 0);
+	assert_memory_not_equal(memory + DATA + 0x1000, memory + DATA, 512);
+	/* completions */
+	assert_int_equal(with_fault("duplicate", flush), 0);
+	assert_int_equal(await(1).cid, 7);
+	assert_false(reap(1, &c));
+	nvme_target_set_faults(nvme, NULL, 0);
+	u32 before = __atomic_load_n(&interrupts, __ATOMIC_SEQ_CST);
+
+	assert_int_equal(with_fault("silent", flush), 0);
+	assert_int_equal(__atomic_load_n(&interrupts, __ATOMIC_SEQ_CST), before);
+	tear_down();
+}
+
+static void faults_that_are_states(void **state)
+{
+	struct nvme_command identify = { .opcode = NVME_ADMIN_IDENTIFY, .nsid = 1, .prp1 = DATA, .cdw10 = NVME_CNS_NAMESPACE };
+	struct nvme_command log = { .opcode = NVME_ADMIN_GET_LOG_PAGE, .prp1 = DATA,
+				    .cdw10 = 1023u << 16 | NVME_LOG_CHANGED_NAMESPACES };
+	struct nvme_fault fault = { .kind = NVME_FAULT_CAPACITY, .argument = 100, .every = 1 };
+	struct nvme_identify_namespace *ns;
+
+	set_up("ram:1M");
+	ns = (void *)(memory + DATA);
+	start();
+	make_queue();
+	/* nobody asked for events: none comes, but the log tells */
+	nvme_target_set_faults(nvme, &fault, 1);
+	assert_int_equal(run(0, log), 0);
+	assert_int_equal(memory[DATA], 1);
+	assert_int_equal(run(0, log), 0);
+	assert_int_equal(memory[DATA], 0);
+	assert_int_equal(run(0, identify), 0);
+	assert_int_equal(ns->nsze, 100);
+	assert_int_equal(run(1, rw(NVME_IO_READ, 99, 2, DATA, 0)), NVME_SC_LBA_OUT_OF_RANGE);
+	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = NVME_FEATURE_ASYNC_EVENTS,
+						       .cdw11 = NVME_ASYNC_NAMESPACE }), 0);
+	submit(0, (struct nvme_command){ .opcode = NVME_ADMIN_ASYNC_EVENT, .cid = 33 });
+	nvme_target_set_faults(nvme, NULL, 0);
+	struct nvme_completion c = await(0);
+
+	assert_int_equal(c.cid, 33);
+	assert_int_equal(c.dw0, NVME_EVENT(2, 0, NVME_LOG_CHANGED_NAMESPACES));
+	assert_int_equal(run(0, identify), 0);
+	assert_int_equal(ns->nsze, 2048);
+	fault = (struct nvme_fault){ .kind = NVME_FAULT_PROTECT, .every = 1 };
+	nvme_target_set_faults(nvme, &fault, 1);
+	assert_int_equal(run(0, identify), 0);
+	assert_int_equal(ns->nsattr, 1);
+	assert_int_equal(run(1, rw(NVME_IO_WRITE, 0, 1, DATA, 0)), NVME_SC_WRITE_PROTECTED);
+	fault = (struct nvme_fault){ .kind = NVME_FAULT_NOTREADY, .every = 1 };
+	nvme_target_set_faults(nvme, &fault, 1);
+	put(NVME_CC, 0);
+	wait_csts(NVME_CSTS_RDY, 0);
+	put(NVME_CC, NVME_CC_EN | 6u << 16 | 4u << 20);
+	usleep(20000);
+	assert_int_equal(get(NVME_CSTS), 0);
+	nvme_target_set_faults(nvme, NULL, 0);
+	put(NVME_CC, 0);
+	start();
+	tear_down();
+}
+
+/* what nvme-cli showed: the default is not the current value, and queues are counted before there are any */
+static void features(void **state)
+{
+	struct nvme_command get_feature = { .opcode = NVME_ADMIN_GET_FEATURES, .cid = 5, .cdw10 = NVME_FEATURE_TEMPERATURE };
+
+	set_up("ram:1M");
+	start();
+	assert_int_equal(run(0, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = NVME_FEATURE_TEMPERATURE,
+						       .cdw11 = 350 }), 0);
+	submit(0, get_feature);
+	assert_int_equal(await(0).dw0, 350);
+	for (u32 select = 1; select <= 2; select++) {
+		get_feature.cdw10 = NVME_FEATURE_TEMPERATURE | select << 8;
+		submit(0, get_feature);
+		assert_int_equal(await(0).dw0, 343);
+	}
+	get_feature.cdw10 = NVME_FEATURE_TEMPERATURE | 4 << 8;
+	assert_int_equal(run(0, get_feature), NVME_SC_INVALID_FIELD);
+	struct nvme_command queues = { .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = NVME_FEATURE_QUEUES };
+
+	assert_int_equal(run(0, queues), 0);
+	make_queue();
+	assert_int_equal(run(0, queues), NVME_SC_COMMAND_SEQUENCE);
+	tear_down();
+}
+
+static void put_sgl(u64 at, u64 address, u32 len, u8 type)
+{
+	struct nvme_sgl d = { .address = address, .len = len, .type = type };
+
+	memcpy(memory + at, &d, sizeof(d));
+}
+
+static struct nvme_command sgl(u8 opcode, u32 blocks, u64 address, u32 len, u8 type)
+{
+	struct nvme_command c = rw(opcode, 0, blocks, 0, 0);
+	struct nvme_sgl d = { .address = address, .len = len, .type = type };
+
+	c.flags = NVME_PSDT_SGL << 6;
+	memcpy(&c.prp1, &d, sizeof(d));
+	return c;
+}
+
+static void scatter_gather(void **state)
+{
+	u64 segment = LIST, far = LIST + 0x800;
+
+	set_up("ram:1M");
+	start();
+	make_queue();
+	for (u32 i = 0; i < 4096; i++)
+		memory[DATA + i] = (u8)(i * 13 + i / 256);
+	assert_int_equal(run(1, sgl(NVME_IO_WRITE, 8, DATA, 4096, NVME_SGL_DATA)), 0);
+	/* odd pieces, an empty one, two segments */
+	put_sgl(segment, DATA + 0x20001, 1000, NVME_SGL_DATA);
+	put_sgl(segment + 16, DATA, 0, NVME_SGL_DATA);
+	put_sgl(segment + 32, DATA + 0x20001 + 1000, 3, NVME_SGL_DATA);
+	put_sgl(segment + 48, far, 32, NVME_SGL_LAST_SEGMENT);
+	put_sgl(far, DATA + 0x30000, 3000, NVME_SGL_DATA);
+	put_sgl(far + 16, DATA + 0x40000, 93, NVME_SGL_DATA);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, segment, 64, NVME_SGL_SEGMENT)), 0);
+	assert_memory_equal(memory + DATA + 0x20001, memory + DATA, 1003);
+	assert_memory_equal(memory + DATA + 0x30000, memory + DATA + 1003, 3000);
+	assert_memory_equal(memory + DATA + 0x40000, memory + DATA + 4003, 93);
+	assert_int_equal(run(1, sgl(NVME_IO_COMPARE, 8, segment, 64, NVME_SGL_SEGMENT)), 0);
+	/* mistakes */
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, DATA, 4095, NVME_SGL_DATA)), NVME_SC_INVALID_DATA_SGL_LENGTH);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, DATA, 8192, NVME_SGL_DATA)), NVME_SC_INVALID_DATA_SGL_LENGTH);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, DATA, 4096, NVME_SGL_BIT_BUCKET)), NVME_SC_INVALID_SGL_TYPE);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, DATA, 4096, 0x51)), NVME_SC_INVALID_SGL_TYPE);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, segment, 65, NVME_SGL_SEGMENT)), NVME_SC_INVALID_SGL_SEGMENT);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, segment, 0, NVME_SGL_SEGMENT)), NVME_SC_INVALID_SGL_SEGMENT);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, segment, 64, NVME_SGL_LAST_SEGMENT)), NVME_SC_INVALID_SGL_SEGMENT);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, segment, 32, NVME_SGL_SEGMENT)), NVME_SC_INVALID_DATA_SGL_LENGTH);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, 1ull << 45, 64, NVME_SGL_SEGMENT)), NVME_SC_DATA_TRANSFER_ERROR);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, 1ull << 45, 4096, NVME_SGL_DATA)), NVME_SC_DATA_TRANSFER_ERROR);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, LIST, 0x4010, NVME_SGL_SEGMENT)), NVME_SC_INVALID_SGL_COUNT);
+	put_sgl(segment, segment, 16, NVME_SGL_SEGMENT); /* a list without end */
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, segment, 16, NVME_SGL_SEGMENT)), NVME_SC_INVALID_SGL_COUNT);
+	for (u32 i = 0; i < 512; i++) /* more pieces than there are places for */
+		put_sgl(DATA + 0x50000 + 16 * i, DATA + 0x60000 + 16 * i, 8, NVME_SGL_DATA);
+	assert_int_equal(run(1, sgl(NVME_IO_READ, 8, DATA + 0x50000, 512 * 16, NVME_SGL_SEGMENT)), NVME_SC_INVALID_SGL_COUNT);
+	struct nvme_command c = sgl(NVME_IO_READ, 8, DATA, 4096, NVME_SGL_DATA);
+
+	c.flags = 2 << 6;
+	assert_int_equal(run(1, c), NVME_SC_INVALID_FIELD);
+	struct nvme_command identify = sgl(NVME_ADMIN_IDENTIFY, 1, DATA, 4096, NVME_SGL_DATA);
+
+	identify.cdw10 = NVME_CNS_CONTROLLER;
+	assert_int_equal(run(0, identify), NVME_SC_INVALID_FIELD);
+	tear_down();
+}
+
+static void blocks_of_4096(void **state)
+{
+	struct nvme_command identify = { .opcode = NVME_ADMIN_IDENTIFY, .nsid = 1, .prp1 = DATA, .cdw10 = NVME_CNS_NAMESPACE };
+	struct nvme_identify_namespace *ns;
+
+	set_up("ram:1M,block=4096");
+	ns = (void *)(memory + DATA);
+	start();
+	make_queue();
+	assert_int_equal(run(0, identify), 0);
+	assert_int_equal(ns->nsze, 256);
+	assert_int_equal(ns->lbaf[0] >> 16, 12);
+	for (u32 i = 0; i < 3 * PAGE_SIZE; i++)
+		memory[DATA + i] = (u8)(i * 3 + i / 4096);
+	((u64 *)(memory + LIST))[0] = DATA + PAGE_SIZE;
+	((u64 *)(memory + LIST))[1] = DATA + 2 * PAGE_SIZE;
+	assert_int_equal(run(1, rw(NVME_IO_WRITE, 253, 3, DATA, LIST)), 0);
+	assert_int_equal(run(1, rw(NVME_IO_WRITE, 254, 3, DATA, LIST)), NVME_SC_LBA_OUT_OF_RANGE);
+	assert_int_equal(run(1, rw(NVME_IO_READ, 254, 1, DATA + 0x10000, 0)), 0);
+	assert_memory_equal(memory + DATA + 0x10000, memory + DATA + PAGE_SIZE, PAGE_SIZE);
+	assert_int_equal(run(1, rw(NVME_IO_WRITE_ZEROES, 254, 1, 0, 0)), 0);
+	assert_int_equal(run(1, rw(NVME_IO_READ, 254, 2, DATA + 0x10000, DATA + 0x20000)), 0);
+	assert_int_equal(memory[DATA + 0x10000], 0);
+	assert_memory_equal(memory + DATA + 0x20000, memory + DATA + 2 * PAGE_SIZE, PAGE_SIZE);
 	tear_down();
 }
 
@@ -441,7 +660,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bring_up_and_identify), cmocka_unit_test(read_write), cmocka_unit_test(a_file_keeps_its_bytes),
 		cmocka_unit_test(admin_refusals), cmocka_unit_test(events_and_aborts), cmocka_unit_test(faults),
-		cmocka_unit_test(hostile_registers),
+		cmocka_unit_test(faults_of_the_medium), cmocka_unit_test(faults_that_are_states), cmocka_unit_test(features),
+		cmocka_unit_test(scatter_gather), cmocka_unit_test(blocks_of_4096), cmocka_unit_test(hostile_registers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
