@@ -47,6 +47,8 @@ struct load;
 struct load *load_start(struct drive *d, u32 nsid, u64 seed, bool plain);
 /* true: nothing new begins until false */
 void load_hold(struct load *l, bool hold);
-/* waits until nothing is under way; prints what was done. may_end: -ENODEV is an answer too. */
-void load_stop(struct load *l, bool may_end);
+/* -ENODEV is an answer too: the device is about to be taken away */
+void load_may_end(struct load *l);
+/* waits until nothing is under way; prints what was done */
+void load_stop(struct load *l);
 u64 load_requests(struct load *l);

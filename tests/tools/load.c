@@ -209,6 +209,11 @@ struct load *load_start(struct drive *d, u32 nsid, u64 seed, bool plain)
 	return load;
 }
 
+void load_may_end(struct load *load)
+{
+	load->may_end = true;
+}
+
 void load_hold(struct load *load, bool hold)
 {
 	load->hold = hold;
@@ -217,10 +222,8 @@ void load_hold(struct load *load, bool hold)
 			exec_post(load->lanes[i].exec, &load->lanes[i].post, next_there, 0);
 }
 
-void load_stop(struct load *load, bool may_end)
+void load_stop(struct load *load)
 {
-	if (may_end)
-		load->may_end = true;
 	load->stop = true;
 	for (u32 i = 0; load->running; i++) {
 		if (i == 1200)

@@ -404,7 +404,7 @@ static void plain_load(struct drive *d, const struct arguments *a)
 	struct load *l = load_start(d, (u32)a->number[0], a->number[2], false);
 
 	sleep((u32)a->number[1]);
-	load_stop(l, false);
+	load_stop(l);
 }
 
 static void reset_there(void *ctx, int ignored)
@@ -436,7 +436,7 @@ static void resets(struct drive *d, const struct arguments *a)
 			FAIL("the reset does not end well: %d", d->started_result);
 		load_hold(l, false);
 	}
-	load_stop(l, false);
+	load_stop(l);
 	for (u32 i = 1; i <= d->exec_count; i++) {
 		char path[40];
 
@@ -467,7 +467,7 @@ static void deaf(struct drive *d, const struct arguments *a)
 		FAIL("no reset came: %d", d->started_result);
 	load_hold(l, false);
 	sleep(1);
-	load_stop(l, false);
+	load_stop(l);
 	set_timeout(d, "10000");
 	printf("aborts %lu, resets %lu\n", ask_number(d, "aborts") - aborts, ask_number(d, "resets") - resets_before);
 }
@@ -489,7 +489,7 @@ static void disable(struct drive *d, const struct arguments *a)
 	u64 took = now_ns() - begin;
 
 	load_hold(l, false);
-	load_stop(l, false);
+	load_stop(l);
 	set_timeout(d, "10000");
 	printf("recovered in %lu ms\n", took / 1000000);
 }
@@ -513,11 +513,12 @@ static void unplug(struct drive *d, const struct arguments *a)
 {
 	struct load *l = load_start(d, (u32)a->number[0], a->number[2], true);
 
+	load_may_end(l);
 	printf("waiting for removal\n");
 	fflush(stdout);
 	if (!wait_for(&d->removed, (u32)a->number[1]))
 		FAIL("nobody took the device away");
-	load_stop(l, true);
+	load_stop(l);
 	printf("removed after %lu requests; the next one ends with %d\n", load_requests(l),
 	       drive_request(d, drive_disk(d, (u32)a->number[0]), 0, DISK_FLUSH, 0, 0, NULL));
 }
