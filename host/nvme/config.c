@@ -25,8 +25,8 @@ static const struct {
 	[NVME_FAULT_PROTECT] = { "protect", NONE, 0 },       [NVME_FAULT_CAPACITY] = { "capacity", DECIMAL, ~0ull },
 	[NVME_FAULT_NOTREADY] = { "notready", NONE, 0 },
 };
-#define KINDS_TEXT "delay:MS drop lose corrupt duplicate silent status:HEX fatal media:FIRST+COUNT flushfail loseflush losewrite " \
-	"misdirect flip stall:QUEUE protect capacity:BLOCKS notready"
+#define KINDS_TEXT "delay:MS drop lose corrupt duplicate silent status:HEX fatal media:FIRST+COUNT flushfail loseflush " \
+	"losewrite misdirect flip stall:QUEUE protect capacity:BLOCKS notready"
 
 static bool parse_number(const char *text, size_t len, int base, u64 max, u64 *ret)
 {
@@ -49,6 +49,8 @@ static bool parse_argument(enum nvme_fault_kind kind, const char *text, size_t l
 
 	if (!parse_number(text, MIN(first, len), kinds[kind].argument == HEX ? 16 : 10, kinds[kind].max, &ret->argument))
 		return false;
+	if (kind == NVME_FAULT_STALL && !ret->argument)
+		return false; /* the admin queue runs on, or nothing could be told any more */
 	return kinds[kind].argument != BLOCKS ||
 	       (first < len && parse_number(text + first + 1, len - first - 1, 10, ~0ull, &ret->count) && ret->count);
 }

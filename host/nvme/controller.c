@@ -387,9 +387,9 @@ void nvme_target_print(struct nvme_target *n, FILE *out)
 		"compares %lu admin %lu resets %lu shutdowns %lu\n", n->function.name, k->reads, k->writes, k->bytes_read,
 		k->bytes_written, k->flushes, k->zeroes, k->deallocations, k->compares, k->admin, k->resets, k->shutdowns);
 	fprintf(out, "%s: errors %lu protocol_errors %lu bad_doorbells %lu register_errors %lu dma_errors %lu faults %lu "
-		"aborts %lu direct %lu buffered %lu prps %lu sgls %lu\n", n->function.name, k->errors, k->protocol_errors, k->bad_doorbells,
-		k->register_errors, k->dma_errors, k->faults, k->aborts, n->backing.direct, n->backing.buffered,
-		k->prps, k->sgls);
+		"aborts %lu direct %lu buffered %lu prps %lu sgls %lu\n", n->function.name, k->errors,
+		k->protocol_errors, k->bad_doorbells, k->register_errors, k->dma_errors, k->faults, k->aborts, n->backing.direct,
+		n->backing.buffered, k->prps, k->sgls);
 	for (u32 i = 0; i <= n->config.io_queues; i++) {
 		const struct sq *s = &n->sqs[i];
 		const struct cq *c = &n->cqs[s->cq];

@@ -13,7 +13,7 @@ for m in irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci; do
 done
 head -c 6M /dev/urandom >"$extra/first"
 head -c 3M /dev/urandom >"$extra/second"
-for f in a b c d; do truncate -s 256M "$work/$f"; done
+for f in a b c d e; do truncate -s 256M "$work/$f"; done
 cat >"$extra/init.sh" <<'END'
 for m in irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci; do
 	[ ! -e /extra/modules/$m.ko ] || insmod /extra/modules/$m.ko 2>/dev/null # KVM has brought one of them
@@ -40,6 +40,7 @@ drive() {
 drive many $f1 3 inspect copy:1:12000:/extra/first compare:1:12000:/extra/first copy:3:5000:/extra/second \
 	load:1:3:11 load:3:3:12 load:2:2:13 compare:3:5000:/extra/second resets:1:4:14 deaf:3:2:15 disable:1:16 shutdown
 drive again $f1 1 compare:3:5000:/extra/second load:3:1:21 event:60 shutdown
+drive bad $f1 2 unreadable:4:8192 copy:4:0:/extra/second compare:4:0:/extra/second shutdown
 drive hot $f2 2 copy:1:140000:/extra/second unplug:1:60:31
 echo "pvhost ended with status 0"
 sync
@@ -53,6 +54,8 @@ export BENCH_QEMU="-device intel-iommu,intremap=on -machine kernel-irqchip=split
 	-device nvme-ns,bus=many,drive=a,nsid=1
 	-device nvme-ns,bus=many,drive=b,nsid=2
 	-device nvme-ns,bus=many,drive=c,nsid=3,logical_block_size=4096,physical_block_size=4096
+	-blockdev driver=blkdebug,node-name=e,image.driver=file,image.filename=$work/e,inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,inject-error.0.sector=8192
+	-device nvme-ns,bus=many,drive=e,nsid=4
 	-device pcie-root-port,id=slot1,chassis=1,slot=1,bus=pcie.0,addr=11 -device nvme,id=hot,serial=HOT,drive=d,bus=slot1"
 BENCH_QEMU=${BENCH_QEMU//$'\n'/ }
 said() { grep -qE -- "$1" "$PARAVANE_VMS/outside/bench.log" 2>/dev/null; }
@@ -86,6 +89,7 @@ check "disabled behind its back: the driver notices in 5 s" has '^many: recovere
 check "shutdown is answered" has '^many: shutdown: shutdown ended with 0, CSTS 0'
 check "another life, one queue: the bytes are there" has '^again: compare: compared 3145728'
 check "an event is heard, its log read" has '^again: events [1-9].*critical warning 0x4'
+check "an error of the medium is one, and only of its blocks" has '^bad: unreadable: the sector -5, with others -5, others 0'
 check "removal under load: everything ends" has '^hot: removed after [1-9][0-9]* requests; the next one ends with -19'
 check "nothing failed" bash -c '! grep FAIL "$1"' _ "$log"
 # with other eyes: the files behind the namespaces

@@ -49,7 +49,7 @@ struct model {
 	u32 async_config; /* the driver's wish */
 	u32 logs[256];    /* how often each was read */
 	u8 critical_warning;
-	bool refuse_events, off; /* off: somebody else disabled it */
+	bool refuse_events, plain, off; /* plain: no command that is optional; off: somebody else disabled it */
 	u32 grant;
 };
 
@@ -185,6 +185,7 @@ static void identify(struct model *m, const struct nvme_command *c)
 		d->mdts = 6;
 		d->vwc = 1;
 		d->oaes = NVME_OAES_NAMESPACE;
+		d->oncs = m->plain ? 0 : NVME_ONCS_WRITE_ZEROES | NVME_ONCS_DSM;
 	} else if (c->cdw10 == NVME_CNS_ACTIVE_NAMESPACES) {
 		memcpy(page, &one, 4);
 	} else {

@@ -141,7 +141,8 @@ static void next(struct lane *l)
 	u32 size = l->load->disk->sector_size;
 	u64 most = MIN(l->sectors, (u64)(next_random(l) % 4 ? 16 * KiB : BYTES_MAX) / size);
 
-	l->r = (struct disk_request){ .op = ops[next_random(l) % (ARRAY_SIZE(ops) - (l->load->plain ? 2 : 0))], .exec = l->exec, .done = done };
+	l->r = (struct disk_request){ .exec = l->exec, .done = done };
+	l->r.op = ops[next_random(l) % (ARRAY_SIZE(ops) - (l->load->plain ? 2 : 0))];
 	if (l->r.op != DISK_FLUSH) {
 		l->r.count = 1 + next_random(l) % most;
 		l->r.sector = l->first + next_random(l) % (l->sectors - l->r.count + 1);

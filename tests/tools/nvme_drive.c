@@ -494,6 +494,18 @@ static void disable(struct drive *d, const struct arguments *a)
 	printf("recovered in %lu ms\n", took / 1000000);
 }
 
+/* NSID, SECTOR: reading the sector's page fails on the device's side; what lies before it does not */
+static void unreadable(struct drive *d, const struct arguments *a)
+{
+	struct disk *disk = drive_disk(d, (u32)a->number[0]);
+	u8 *at = drive_memory(d, 64 * KiB);
+	int bad = drive_request(d, disk, 0, DISK_READ, a->number[1], 1, at);
+	int around = drive_request(d, disk, 0, DISK_READ, a->number[1] - 8, 16, at);
+	int good = drive_request(d, disk, 0, DISK_READ, a->number[1] - 64, 32, at);
+
+	printf("the sector %d, with others %d, others %d\n", bad, around, good);
+}
+
 /* SECONDS: the device tells something by itself */
 static void event(struct drive *d, const struct arguments *a)
 {
@@ -556,7 +568,7 @@ static const struct {
 	{ "inspect", inspect_all, 0, false }, { "copy", copy, 2, true },	 { "compare", compare, 2, true },
 	{ "load", plain_load, 3, false },     { "resets", resets, 3, false }, { "deaf", deaf, 3, false },
 	{ "disable", disable, 2, false },     { "event", event, 1, false },	 { "unplug", unplug, 3, false },
-	{ "shutdown", shut_down, 0, false },
+	{ "shutdown", shut_down, 0, false },  { "unreadable", unreadable, 2, false },
 };
 
 static void run(struct drive *d, char *text)

@@ -161,6 +161,8 @@ static void identified(struct nvme *n)
 	copy_text(n->firmware, c.fr, sizeof(c.fr));
 	n->max_transfer = c.mdts && c.mdts < 20 ? MIN(most, PAGE_SIZE << c.mdts) : most;
 	n->write_cache = c.vwc & NVME_VWC_PRESENT;
+	n->has_write_zeroes = c.oncs & NVME_ONCS_WRITE_ZEROES;
+	n->has_dsm = c.oncs & NVME_ONCS_DSM;
 	if ((c.sqes & 0xf) > 6 || c.sqes >> 4 < 6 || (c.cqes & 0xf) > 4 || c.cqes >> 4 < 4) {
 		bringup_fail(n, -EPROTO, "queue entries of other sizes than 64 and 16 bytes");
 		return;

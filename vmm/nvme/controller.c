@@ -189,7 +189,8 @@ static void request_done(struct nvme_io *io, int result, u32 dw0)
 	r->done(r, result);
 }
 
-static bool build(struct nvme *n, struct nvme_request *r)
+/* 0, or why not */
+static int build(struct nvme *n, struct nvme_request *r)
 {
 	const struct nvme_namespace *s = find(n, r->nsid);
 	static const u8 opcodes[] = { [NVME_READ] = NVME_IO_READ, [NVME_WRITE] = NVME_IO_WRITE, [NVME_FLUSH] = NVME_IO_FLUSH,
@@ -197,42 +198,46 @@ static bool build(struct nvme *n, struct nvme_request *r)
 	struct nvme_command *c = &r->io.command;
 
 	if (!s || !s->block_size || (u32)r->operation >= ARRAY_SIZE(opcodes))
-		return false;
+		return -EINVAL;
 	r->io = (struct nvme_io){ .command = { .opcode = opcodes[r->operation], .nsid = r->nsid }, .done = request_done };
 	if (r->operation == NVME_FLUSH)
-		return true;
+		return 0;
+	if ((r->operation == NVME_WRITE_ZEROES && !n->has_write_zeroes) || (r->operation == NVME_DEALLOCATE && !n->has_dsm))
+		return -EOPNOTSUPP;
 	if (!r->blocks || !range_within(r->lba, r->blocks, 0, s->blocks))
-		return false;
+		return -EINVAL;
 	if (r->operation == NVME_DEALLOCATE) {
 		/* the range lies in memory the queue owns: it is put there when there is a slot */
 		c->cdw11 = NVME_DSM_DEALLOCATE;
 		c->cdw12 = (u32)r->lba;
 		c->cdw13 = (u32)(r->lba >> 32);
 		c->cdw14 = r->blocks;
-		return true;
+		return 0;
 	}
 	if (r->blocks > NVME_RW_NLB + 1)
-		return false;
+		return -EINVAL;
 	c->cdw10 = (u32)r->lba;
 	c->cdw11 = (u32)(r->lba >> 32);
 	c->cdw12 = (r->blocks - 1) | (r->fua && r->operation != NVME_READ ? (u32)NVME_RW_FUA : 0);
 	if (r->operation == NVME_WRITE_ZEROES)
-		return true;
+		return 0;
 	u64 len = (u64)r->blocks * s->block_size;
 
 	r->io.segments = r->segments;
 	r->io.segment_count = r->segment_count;
-	return len <= n->max_transfer && segments_fit(r, len);
+	return len <= n->max_transfer && segments_fit(r, len) ? 0 : -EINVAL;
 }
 
 void nvme_submit(struct nvme_queue *q, struct nvme_request *r)
 {
 	r->status = 0;
-	if (build(q->controller, r)) {
+	int refusal = build(q->controller, r);
+
+	if (!refusal) {
 		queue_submit(q, &r->io);
 		return;
 	}
-	r->io = (struct nvme_io){ .done = request_done };
+	r->io = (struct nvme_io){ .done = request_done, .refusal = refusal };
 	list_push(&q->failing, &r->io.link);
 	task_wake(&q->task);
 }
@@ -389,6 +394,16 @@ u32 nvme_max_transfer(const struct nvme *n)
 bool nvme_has_write_cache(const struct nvme *n)
 {
 	return n->write_cache;
+}
+
+bool nvme_has_write_zeroes(const struct nvme *n)
+{
+	return n->has_write_zeroes;
+}
+
+bool nvme_has_deallocate(const struct nvme *n)
+{
+	return n->has_dsm;
 }
 
 bool nvme_is_translated(const struct nvme *n)

@@ -54,7 +54,7 @@ struct nvme {
 	u32 queue_count; /* granted */
 	u32 doorbell_stride, ready_timeout_ms, max_transfer;
 	u32 timeout_ms; /* of I/O; an operator may set it */
-	bool write_cache;
+	bool write_cache, has_write_zeroes, has_dsm;
 	void *page; /* identify and log data */
 	u64 page_address;
 	struct namespaces {

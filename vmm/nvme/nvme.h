@@ -58,7 +58,7 @@ struct nvme_io { /* one command; private */
 	void (*done)(struct nvme_io *io, int result, u32 dw0);
 	const struct nvme_segment *segments;
 	u32 segment_count;
-	u64 data_len;
+	int refusal; /* of one that is not given to the device */
 	u16 status;
 	u8 tries;
 };
@@ -73,7 +73,8 @@ struct nvme_request { /* the caller's until done(), with its segments and their 
 	u32 segment_count;
 	/*
 	 * On the queue's executor, once. 0, or -EIO (the device failed it; status says how), -EINVAL (segments, range),
-	 * -EROFS, -ENODEV (the device is gone or given up), -ETIMEDOUT (never answered, and it was tried again).
+	 * -EOPNOTSUPP (it has no such command), -EROFS, -ENODEV (the device is gone or given
+	 * up), -ETIMEDOUT (never answered, and it was tried again).
 	 * A write that failed may or may not have reached the medium.
 	 */
 	void (*done)(struct nvme_request *r, int result);
@@ -86,8 +87,9 @@ void nvme_submit(struct nvme_queue *q, struct nvme_request *r);
 
 /* ---- controller */
 enum nvme_state {
-	NVME_OFF, NVME_STOPPING, NVME_DISABLING, NVME_ENABLING, NVME_IDENTIFYING, NVME_ASKING_EVENTS, NVME_COUNTING, NVME_LISTING, NVME_NAMESPACES,
-	NVME_QUEUES, NVME_READY, NVME_SHUTDOWN_QUEUES, NVME_SHUTDOWN, NVME_SHUT_DOWN, NVME_FAILED, NVME_GONE,
+	NVME_OFF, NVME_STOPPING, NVME_DISABLING, NVME_ENABLING, NVME_IDENTIFYING, NVME_ASKING_EVENTS, NVME_COUNTING,
+	NVME_LISTING, NVME_NAMESPACES, NVME_QUEUES, NVME_READY, NVME_SHUTDOWN_QUEUES, NVME_SHUTDOWN,
+	NVME_SHUT_DOWN, NVME_FAILED, NVME_GONE,
 };
 
 struct nvme_namespace {
@@ -131,6 +133,9 @@ u32 nvme_namespace_count(const struct nvme *n);
 const struct nvme_namespace *nvme_namespace_at(const struct nvme *n, u32 i);
 u32 nvme_max_transfer(const struct nvme *n);
 bool nvme_has_write_cache(const struct nvme *n);
+/* commands that a controller need not have: NVME_WRITE_ZEROES and NVME_DEALLOCATE end with -EOPNOTSUPP without them */
+bool nvme_has_write_zeroes(const struct nvme *n);
+bool nvme_has_deallocate(const struct nvme *n);
 /* the device sees only what nvme_dma_alloc() gave */
 bool nvme_is_translated(const struct nvme *n);
 /* home: the transport's dma_alloc(), for users' own buffers */

@@ -205,7 +205,7 @@ static void run(struct task *task)
 	while ((node = list_pop(&q->failing))) {
 		struct nvme_io *io = container_of(node, struct nvme_io, link);
 
-		io->done(io, -EINVAL, 0);
+		io->done(io, io->refusal, 0);
 	}
 	if (q->controller->state >= NVME_SHUT_DOWN)
 		queue_fail_all(q, -ENODEV);

@@ -44,8 +44,8 @@ static void bad_ones(void **state)
 		"", ",x=1", "ram:", "ram:5", "ram:-4K", "ram:99999999999999999999G", "f,block=1000", "f,queues=0", "f,queues=65",
 		"f,queues=", "f,readonly", "f,readonly=maybe", "f,serial=", "f,serial=123456789012345678901", "f,instance=1",
 		"f,fault=delay", "f,fault=drop:1", "f,fault=status:fff", "f,fault=x", "f,fault=drop/0",
-			"f,fault=drop/", "f,fault=media:10", "f,fault=media:10+", "f,fault=media:+3", "f,fault=media:1+0", "f,fault=media",
-		"f,fault=stall:65", "f,nosuch=1",
+		"f,fault=drop/", "f,fault=media:10", "f,fault=media:10+", "f,fault=media:+3", "f,fault=media:1+0",
+		"f,fault=media", "f,fault=stall:65", "f,fault=stall:0", "f,nosuch=1",
 	};
 	struct nvme_target_config c = { .block_size = 7 };
 	char why[320];

@@ -401,7 +401,8 @@ static void eject_and_plug(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(handshake), cmocka_unit_test(interrupts_find_their_vp), cmocka_unit_test(a_flood_leaves_others_a_turn), cmocka_unit_test(eject_and_plug),
+		cmocka_unit_test(handshake), cmocka_unit_test(interrupts_find_their_vp),
+		cmocka_unit_test(a_flood_leaves_others_a_turn), cmocka_unit_test(eject_and_plug),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,21 @@ static void events(void **state)
 	tear_down();
 }
 
+static void optional_commands(void **state)
+{
+	struct job zero = { .request = { .operation = NVME_WRITE_ZEROES, .blocks = 1 } };
+	struct job dsm = { .request = { .operation = NVME_DEALLOCATE, .blocks = 1 } };
+
+	set_up(24, 1);
+	model->plain = true;
+	until_ready();
+	assert_false(nvme_has_write_zeroes(nvme) || nvme_has_deallocate(nvme));
+	assert_int_equal(run(&zero), -95 /* EOPNOTSUPP */);
+	assert_int_equal(run(&dsm), -95);
+	assert_int_equal(model->io, 0);
+	tear_down();
+}
+
 /* disabled by somebody else: Abort would wait for ever */
 static void a_controller_that_is_off(void **state)
 {
@@ -406,7 +421,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_up_and_goes_down), cmocka_unit_test(data_goes_through_prps),
-		cmocka_unit_test(bad_requests_are_refused), cmocka_unit_test(events),
+		cmocka_unit_test(bad_requests_are_refused), cmocka_unit_test(events), cmocka_unit_test(optional_commands),
 		cmocka_unit_test(a_controller_that_is_off), cmocka_unit_test(storms),
 		cmocka_unit_test(a_controller_that_never_comes), cmocka_unit_test(taken_away_on_request),
 	};

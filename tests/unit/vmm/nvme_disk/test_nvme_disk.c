@@ -43,6 +43,8 @@ static bool address(void *ctx, const void *at_, size_t len, u64 *ret)
 	return true;
 }
 
+static bool plain; /* the next controller has no command that is optional */
+
 static struct bed *set_up_blocks(u64 seed, u32 shift)
 {
 	struct bed *b = calloc(1, sizeof(*b));
@@ -53,6 +55,7 @@ static struct bed *set_up_blocks(u64 seed, u32 shift)
 	for (u32 i = 0; i < 4; i++)
 		b->execs[i] = sim_exec(b->sim, "vp");
 	b->model->shift = shift;
+	b->model->plain = plain;
 	b->model->namespace_blocks = BLOCKS >> (shift - 9);
 	b->model->grant = 1; /* two queues for four executors */
 	b->started = 1;
@@ -243,6 +246,27 @@ static void sectors_of_4096(void **state)
 	tear_down(b);
 }
 
+static void zeroes_by_hand(void **state)
+{
+	struct iovec none = { NULL, 0 };
+
+	plain = true;
+	struct bed *b = set_up(15);
+
+	plain = false;
+	memset(b->model->disk, 0x5a, BLOCKS * 512);
+	assert_int_equal(request(b, 0, DISK_WRITE_ZEROES, 5, 100, &none, 0, 0), 0); /* four bounce buffers, the last not full */
+	assert_int_equal(b->model->disk[5 * 512 - 1], 0x5a);
+	assert_int_equal(b->model->disk[105 * 512], 0x5a);
+	for (u32 i = 5 * 512; i < 105 * 512; i++)
+		assert_int_equal(b->model->disk[i], 0);
+	assert_int_equal(counter(b, "queues/0/steps"), 4);
+	assert_int_equal(b->disk->unmap_granularity, 0);
+	assert_int_equal(request(b, 0, DISK_UNMAP, 5, 100, &none, 0, 0), 0); /* advice */
+	assert_int_equal(counter(b, "queues/0/steps"), 4);
+	tear_down(b);
+}
+
 /* behind an IOMMU that the guest's memory is not mapped in, nothing of it has an address */
 static void without_addresses_all_is_copied(void **state)
 {
@@ -402,6 +426,7 @@ int main(void)
 		cmocka_unit_test(big_requests_are_split),
 		cmocka_unit_test(sectors_of_4096),
 		cmocka_unit_test(without_addresses_all_is_copied),
+		cmocka_unit_test(zeroes_by_hand),
 		cmocka_unit_test(requests_without_data),
 		cmocka_unit_test(fua_reaches_the_device),
 		cmocka_unit_test(without_a_queue_one_is_borrowed),

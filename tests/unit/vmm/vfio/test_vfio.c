@@ -83,7 +83,8 @@ static int get_info(struct vfio_iommu_type1_info *info)
 	if (!kernel.no_capabilities) {
 		all.info.flags |= VFIO_IOMMU_INFO_CAPS;
 		all.info.cap_offset = offsetof(typeof(all), other);
-		all.other.header = (struct vfio_info_cap_header){ VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1, offsetof(typeof(all), cap) };
+		all.other.header = (struct vfio_info_cap_header){ VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
+								  offsetof(typeof(all), cap) };
 		all.cap.head.header = (struct vfio_info_cap_header){ VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1, 0 };
 		all.cap.head.nr_iovas = kernel.bad_capabilities ? 0xffffffff : 2;
 		all.cap.ranges[0] = (struct vfio_iova_range){ 0, 0xfedfffff };
