@@ -39,7 +39,7 @@ struct model {
 	u32 event_cid;
 	bool has_event;
 	/* what goes wrong: each n-th I/O command, 0 never */
-	u32 drop_every, fail_every, stray_every, no_interrupt_every;
+	u32 duplicate_every, drop_every, fail_every, stray_every, no_interrupt_every;
 	u16 fail_status;
 	bool never_ready, gone, ignore_abort;
 	u32 ready_after; /* reads of CSTS */
@@ -299,6 +299,8 @@ static void finish(struct model *m, u32 i)
 	if (m->stray_every && m->io % m->stray_every == 0)
 		post(m, m->pending[i].sq, 0x1234, 0, 0);
 	post(m, m->pending[i].sq, c->cid, 0, 0);
+	if (m->duplicate_every && m->io % m->duplicate_every == 0)
+		post(m, m->pending[i].sq, c->cid, 0, 0);
 }
 
 static void take(struct model *m, u32 sq, const struct nvme_command *c)

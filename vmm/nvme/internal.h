@@ -11,10 +11,18 @@
 #define ADMIN_TIMEOUT_NS 10000000000ull
 #define RESETS_IN_A_ROW 3u
 
+/*
+ * A command identifier is the slot's index and, above it, how often the slot was used: a completion that comes twice, or late,
+ * must not end the command that has the slot now.
+ */
+#define CID_SLOT (NVME_QUEUE_DEPTH - 1)
+#define CID_USES (0x10000 / NVME_QUEUE_DEPTH - 1) /* 0xffff is no identifier: in the error log it means none */
+
 struct slot {
 	struct nvme_io *io; /* NULL: free */
 	u64 deadline_ns;
 	bool aborting;
+	u16 uses; /* modulo CID_USES */
 };
 
 struct nvme_queue {

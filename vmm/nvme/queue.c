@@ -8,6 +8,7 @@
 
 LOG_DOMAIN("nvme");
 
+_Static_assert(!(NVME_QUEUE_DEPTH & CID_SLOT), "slots are a power of two");
 _Static_assert((LIST_ENTRIES + 1) * 8 <= LIST_BYTES && LISTS_PER_PAGE * LIST_BYTES <= PAGE_SIZE, "PRP lists cross no page");
 
 static void ring(struct nvme_queue *q, bool completion, u32 value)
@@ -56,24 +57,30 @@ static void put_range(struct nvme_queue *q, u32 cid, struct nvme_io *io)
 	memcpy(entries, &range, sizeof(range));
 }
 
+static u16 cid_of(const struct nvme_queue *q, u32 slot)
+{
+	return (u16)(q->slots[slot].uses * NVME_QUEUE_DEPTH + slot);
+}
+
 static void give_to_device(struct nvme_queue *q, struct nvme_io *io)
 {
-	u32 cid = q->free[--q->free_count];
+	u32 slot = q->free[--q->free_count];
 	u64 now = exec_now_ns(q->exec);
-	struct slot *s = &q->slots[cid];
+	struct slot *s = &q->slots[slot];
 
-	io->command.cid = (u16)cid;
+	s->uses = (u16)((s->uses + 1) % CID_USES);
+	io->command.cid = cid_of(q, slot);
 	if (io->segment_count)
-		put_prps(q, cid, io);
+		put_prps(q, slot, io);
 	else if (q->id && io->command.opcode == NVME_IO_DSM)
-		put_range(q, cid, io);
-	*s = (struct slot){ .io = io };
+		put_range(q, slot, io);
+	*s = (struct slot){ .io = io, .uses = s->uses };
 	s->deadline_ns = now + (q->id ? q->controller->timeout_ms * 1000000ull : ADMIN_TIMEOUT_NS);
 	/* the device keeps event requests for as long as it likes */
 	if (!q->id && io->command.opcode == NVME_ADMIN_ASYNC_EVENT)
 		s->deadline_ns = ~0ull;
 	q->untimed += s->deadline_ns == ~0ull;
-	q->started_ns[cid] = now;
+	q->started_ns[slot] = now;
 	q->in_flight++;
 	q->commands++;
 	q->sq[q->sq_tail] = io->command;
@@ -138,7 +145,7 @@ static struct nvme_io *take_back(struct nvme_queue *q, u32 cid)
 	struct nvme_io *io = q->slots[cid].io;
 
 	q->untimed -= q->slots[cid].deadline_ns == ~0ull;
-	q->slots[cid] = (struct slot){ 0 };
+	q->slots[cid] = (struct slot){ .uses = q->slots[cid].uses };
 	q->free[q->free_count++] = cid;
 	q->in_flight--;
 	return io;
@@ -146,16 +153,18 @@ static struct nvme_io *take_back(struct nvme_queue *q, u32 cid)
 
 static void finish(struct nvme_queue *q, const struct nvme_completion *c)
 {
+	u32 slot = c->cid & CID_SLOT;
+
 	q->sq_head = c->sq_head;
-	if (c->cid >= NVME_QUEUE_DEPTH || !q->slots[c->cid].io) {
+	if (!q->slots[slot].io || cid_of(q, slot) != c->cid) {
 		q->strays++;
 		log_guest("%s: queue %u: a completion for command %u, which is not under way",
 			q->controller->config.name, q->id, c->cid);
 		return;
 	}
-	count_latency(q, c->cid);
+	count_latency(q, slot);
 	q->completions++;
-	struct nvme_io *io = take_back(q, c->cid);
+	struct nvme_io *io = take_back(q, slot);
 
 	io->status = c->status >> 1;
 	if (io->status & NVME_STATUS_MASK) {
@@ -237,7 +246,7 @@ static void late(struct nvme_queue *q, u32 cid, u64 now)
 	if (q->abort_posted)
 		return; /* this one's turn comes with its next deadline */
 	q->abort_posted = true;
-	exec_post(q->controller->config.home, &q->abort_op, tell_home, hopeless ? -1 : (int)cid);
+	exec_post(q->controller->config.home, &q->abort_op, tell_home, hopeless ? -1 : cid_of(q, cid));
 }
 
 static void tick(struct timer *timer)

@@ -215,6 +215,49 @@ static void optional_commands(void **state)
 	tear_down();
 }
 
+static struct job chained;
+
+static void submit_next(struct nvme_request *r, int result)
+{
+	struct job *j = container_of(r, struct job, request);
+
+	job_done(r, result);
+	nvme_submit(j->queue, &chained.request);
+}
+
+static void written_is_written(struct nvme_request *r, int result)
+{
+	job_done(r, result);
+	assert_int_equal(model->disk[r->lba * 512], 0x42);
+}
+
+/* pvhost's fault "duplicate": the slot is in use again when the second completion is read */
+static void a_second_completion_ends_nobody(void **state)
+{
+	struct job first = { .request = { .operation = NVME_WRITE, .lba = 1, .blocks = 1 } };
+
+	set_up(25, 1);
+	until_ready();
+	model->duplicate_every = 1;
+	memset(memory(&first, 0, 0, 512), 1, 512);
+	for (u32 i = 0; i < 2000; i++) { /* identifiers come round again */
+		chained = (struct job){ .request = { .operation = NVME_WRITE, .nsid = 1, .lba = 2 + i % 8, .blocks = 1,
+						     .done = written_is_written } };
+		chained.segments[0] = first.segments[0];
+		chained.request.segments = chained.segments;
+		chained.request.segment_count = 1;
+		memset(at(model, first.segments[0].address, 512), 0x42, 512);
+		memset(model->disk + chained.request.lba * 512, 0, 512);
+		go(&first, 0);
+		first.request.done = submit_next;
+		sim_run(sim, sim_now_ns(sim) + SECONDS / 50);
+		assert_int_equal(first.dones, i + 1);
+		assert_int_equal(chained.dones, 1);
+		assert_int_equal(chained.result, 0);
+	}
+	tear_down();
+}
+
 /* disabled by somebody else: Abort would wait for ever */
 static void a_controller_that_is_off(void **state)
 {
@@ -422,6 +465,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_up_and_goes_down), cmocka_unit_test(data_goes_through_prps),
 		cmocka_unit_test(bad_requests_are_refused), cmocka_unit_test(events), cmocka_unit_test(optional_commands),
+		cmocka_unit_test(a_second_completion_ends_nobody),
 		cmocka_unit_test(a_controller_that_is_off), cmocka_unit_test(storms),
 		cmocka_unit_test(a_controller_that_never_comes), cmocka_unit_test(taken_away_on_request),
 	};
