@@ -34,12 +34,23 @@ void drive_fail(const char *format, ...) __printf(1, 2) __attribute__((noreturn)
 
 /* fn(ctx, arg) on that executor; waits until it has run */
 void drive_call(struct exec *exec, void (*fn)(void *ctx, int arg), void *ctx, int arg);
+/* false: not in so many seconds */
+bool drive_wait(sem_t *sem, u32 seconds);
+/* the transport's */
+u32 drive_read(struct nvme_transport *t, u32 offset);
+void drive_write(struct nvme_transport *t, u32 offset, u32 value);
+/* what the driver says about itself at a path, or after setting it to update; the text is the caller's */
+char *drive_ask(struct drive *d, const char *path, const char *update);
+u64 drive_ask_number(struct drive *d, const char *path);
 /* a disk over the namespace; ends the program if there is none */
 struct disk *drive_disk(struct drive *d, u32 nsid);
 /* of the arena, page aligned; a load gives its own back when it ends */
 u8 *drive_memory(struct drive *d, u32 len);
 /* one request, waited for; iov may be anywhere */
 int drive_request(struct drive *d, struct disk *disk, u32 exec, enum disk_op op, u64 sector, u64 count, void *at);
+
+/* ---- commands.c: NAME[:ARGUMENT]...; ends the program at the first thing that is not as it should be */
+void drive_run(struct drive *d, char *text);
 
 /* ---- load.c: random requests from all executors, everything read is checked */
 struct load;

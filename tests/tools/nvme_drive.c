@@ -17,8 +17,6 @@
 #include "lib/os/file.h"
 #include "tests/tools/drive.h"
 
-#define COPY_BYTES (256 * KiB)
-
 void drive_fail(const char *format, ...)
 {
 	va_list args;
@@ -59,8 +57,7 @@ void drive_call(struct exec *exec, void (*fn)(void *ctx, int arg), void *ctx, in
 		;
 }
 
-/* false: not in so many seconds */
-static bool wait_for(sem_t *sem, u32 seconds)
+bool drive_wait(sem_t *sem, u32 seconds)
 {
 	for (u32 i = 0; i < seconds * 100; i++, usleep(10000))
 		if (!sem_trywait(sem))
@@ -70,14 +67,14 @@ static bool wait_for(sem_t *sem, u32 seconds)
 
 /* ---- the transport */
 
-static u32 read_register(struct nvme_transport *t, u32 offset)
+u32 drive_read(struct nvme_transport *t, u32 offset)
 {
 	struct drive *d = container_of(t, struct drive, transport);
 
 	return offset + 4 <= d->registers_len ? *(volatile u32 *)(d->registers + offset) : ~0u;
 }
 
-static void write_register(struct nvme_transport *t, u32 offset, u32 value)
+void drive_write(struct nvme_transport *t, u32 offset, u32 value)
 {
 	struct drive *d = container_of(t, struct drive, transport);
 	u32 deaf = d->deaf;
@@ -102,7 +99,7 @@ static int listen(struct nvme_transport *t, u32 vector, struct task *task)
 }
 
 static const struct nvme_transport_ops transport_ops = {
-	.read = read_register, .write = write_register, .dma_alloc = dma_alloc, .listen = listen,
+	.read = drive_read, .write = drive_write, .dma_alloc = dma_alloc, .listen = listen,
 };
 
 /* ---- life */
@@ -209,7 +206,7 @@ static void open_drive(struct drive *d, const char *function)
 	for (u32 i = 0; i < d->exec_count; i++)
 		run_exec(d->execs[i]);
 	drive_call(d->home, start_there, d, 0);
-	if (!wait_for(&d->started, 60))
+	if (!drive_wait(&d->started, 60))
 		FAIL("bring-up does not end");
 	if (d->started_result)
 		FAIL("bring-up ended with %d", d->started_result);
@@ -242,14 +239,13 @@ static void ask_there(void *ctx, int ignored)
 	inspect_start(&q->request, q->drive->home, nvme_inspect, q->drive->nvme);
 }
 
-/* the text belongs to the caller */
-static char *ask(struct drive *d, const char *path, const char *update)
+char *drive_ask(struct drive *d, const char *path, const char *update)
 {
 	struct question q = { .drive = d, .path = path, .update = update };
 
 	sem_init(&q.done, 0, 0);
 	drive_call(d->home, ask_there, &q, 0);
-	if (!wait_for(&q.done, 10) || !q.answer)
+	if (!drive_wait(&q.done, 10) || !q.answer)
 		FAIL("inspect of %s", path);
 	char *text = node_print_tree(q.answer).data;
 
@@ -257,9 +253,9 @@ static char *ask(struct drive *d, const char *path, const char *update)
 	return text;
 }
 
-static u64 ask_number(struct drive *d, const char *path)
+u64 drive_ask_number(struct drive *d, const char *path)
 {
-	char *text = ask(d, path, NULL);
+	char *text = drive_ask(d, path, NULL);
 	u64 value = strtoull(text, NULL, 0);
 
 	free(text);
@@ -346,255 +342,9 @@ int drive_request(struct drive *d, struct disk *disk, u32 exec, enum disk_op op,
 				     .exec = d->execs[exec], .done = request_done };
 	sem_init(&q.done, 0, 0);
 	drive_call(d->execs[exec], request_there, &q, 0);
-	if (!wait_for(&q.done, 60))
+	if (!drive_wait(&q.done, 60))
 		FAIL("a request is never answered");
 	return q.result;
-}
-
-/* ---- commands: NAME[:ARGUMENT]..., numbers but for files */
-
-struct arguments {
-	u64 number[4];
-	const char *file;
-};
-
-static void inspect_all(struct drive *d, const struct arguments *a)
-{
-	char *text = ask(d, "", NULL);
-
-	printf("%s\n", text);
-	free(text);
-}
-
-/* the file's bytes from that block on, through all executors in turn; then a flush. write: else compare. */
-static void copy_file(struct drive *d, const struct arguments *a, bool write)
-{
-	struct disk *disk = drive_disk(d, (u32)a->number[0]);
-	u64 sector = a->number[1];
-	u8 *data, *buffer = drive_memory(d, COPY_BYTES);
-	size_t len;
-	int r = file_read(a->file, ARENA_LEN, &data, &len);
-
-	if (r)
-		FAIL("%s: %d", a->file, r);
-	len = ALIGN_DOWN(len, disk->sector_size);
-	for (u64 at = 0, n, i = 0; !r && at < len; at += n, i++) {
-		n = MIN(len - at, (u64)COPY_BYTES);
-		if (write)
-			memcpy(buffer, data + at, n);
-		r = drive_request(d, disk, (u32)(i % d->exec_count), write ? DISK_WRITE : DISK_READ,
-				  sector + at / disk->sector_size, n / disk->sector_size, buffer);
-		if (!r && !write && memcmp(buffer, data + at, n))
-			FAIL("bytes from %lu of %s are others", at, a->file);
-	}
-	if (!r && write)
-		r = drive_request(d, disk, 0, DISK_FLUSH, 0, 0, NULL);
-	if (r)
-		FAIL("copying %s: %d", a->file, r);
-	printf("%s %zu bytes, sectors of %u\n", write ? "copied" : "compared", len, disk->sector_size);
-	free(data);
-}
-
-static void copy(struct drive *d, const struct arguments *a) { copy_file(d, a, true); }
-static void compare(struct drive *d, const struct arguments *a) { copy_file(d, a, false); }
-
-/* NSID, SECONDS, SEED */
-static void plain_load(struct drive *d, const struct arguments *a)
-{
-	struct load *l = load_start(d, (u32)a->number[0], a->number[2], false);
-
-	sleep((u32)a->number[1]);
-	load_stop(l);
-}
-
-static void reset_there(void *ctx, int ignored)
-{
-	nvme_reset(((struct drive *)ctx)->nvme);
-}
-
-/*
- * Lets the device fetch what was submitted, but nothing new begins. QEMU 7.2 ends with SIGSEGV when a controller is disabled
- * that has commands yet to fetch: they start while it drains, and complete when their queue is gone.
- */
-static void hold(struct load *l)
-{
-	load_hold(l, true);
-	usleep(20000);
-}
-
-/* NSID, RESETS, SEED */
-static void resets(struct drive *d, const struct arguments *a)
-{
-	u64 before = ask_number(d, "resets"), retries = 0;
-	struct load *l = load_start(d, (u32)a->number[0], a->number[2], true);
-
-	for (u64 i = 0; i < a->number[1]; i++) {
-		usleep(200000);
-		hold(l);
-		drive_call(d->home, reset_there, d, 0);
-		if (!wait_for(&d->started, 30) || d->started_result)
-			FAIL("the reset does not end well: %d", d->started_result);
-		load_hold(l, false);
-	}
-	load_stop(l);
-	for (u32 i = 1; i <= d->exec_count; i++) {
-		char path[40];
-
-		snprintf(path, sizeof(path), "queues/%u/retries", i);
-		retries += ask_number(d, path);
-	}
-	printf("resets %lu, commands given again %lu\n", ask_number(d, "resets") - before, retries);
-}
-
-static void set_timeout(struct drive *d, const char *ms)
-{
-	free(ask(d, "timeout_ms", ms));
-}
-
-/* NSID, QUEUE, SEED: the queue's doorbells do not reach the device. Abort cannot help, a reset does. */
-static void deaf(struct drive *d, const struct arguments *a)
-{
-	u64 aborts = ask_number(d, "aborts"), resets_before = ask_number(d, "resets");
-	struct load *l;
-
-	set_timeout(d, "1000");
-	l = load_start(d, (u32)a->number[0], a->number[2], true);
-	usleep(300000);
-	d->deaf = (u32)a->number[1];
-	usleep(100000);
-	hold(l);
-	if (!wait_for(&d->started, 30) || d->started_result)
-		FAIL("no reset came: %d", d->started_result);
-	load_hold(l, false);
-	sleep(1);
-	load_stop(l);
-	set_timeout(d, "10000");
-	printf("aborts %lu, resets %lu\n", ask_number(d, "aborts") - aborts, ask_number(d, "resets") - resets_before);
-}
-
-/* NSID, SEED: somebody disables the controller behind the driver's back */
-static void disable(struct drive *d, const struct arguments *a)
-{
-	struct load *l;
-	u64 begin;
-
-	set_timeout(d, "1000");
-	l = load_start(d, (u32)a->number[0], a->number[1], true);
-	usleep(300000);
-	hold(l);
-	begin = now_ns();
-	write_register(&d->transport, NVME_CC, read_register(&d->transport, NVME_CC) & ~(u32)NVME_CC_EN);
-	if (!wait_for(&d->started, 40) || d->started_result)
-		FAIL("the driver does not recover: %d", d->started_result);
-	u64 took = now_ns() - begin;
-
-	load_hold(l, false);
-	load_stop(l);
-	set_timeout(d, "10000");
-	printf("recovered in %lu ms\n", took / 1000000);
-}
-
-/* NSID, SECTOR: reading the sector's page fails on the device's side; what lies before it does not */
-static void unreadable(struct drive *d, const struct arguments *a)
-{
-	struct disk *disk = drive_disk(d, (u32)a->number[0]);
-	u8 *at = drive_memory(d, 64 * KiB);
-	int bad = drive_request(d, disk, 0, DISK_READ, a->number[1], 1, at);
-	int around = drive_request(d, disk, 0, DISK_READ, a->number[1] - 8, 16, at);
-	int good = drive_request(d, disk, 0, DISK_READ, a->number[1] - 64, 32, at);
-
-	printf("the sector %d, with others %d, others %d\n", bad, around, good);
-}
-
-/* SECONDS: the device tells something by itself */
-static void event(struct drive *d, const struct arguments *a)
-{
-	u64 before = ask_number(d, "events");
-
-	printf("waiting for an event\n");
-	fflush(stdout);
-	for (u64 i = 0; ask_number(d, "events") == before; i++, usleep(100000))
-		if (i == a->number[0] * 10)
-			FAIL("no event came");
-	usleep(500000);
-	printf("events %lu, critical warning %#lx\n", ask_number(d, "events") - before, ask_number(d, "critical_warning"));
-}
-
-/* NSID, SECONDS, SEED */
-static void unplug(struct drive *d, const struct arguments *a)
-{
-	struct load *l = load_start(d, (u32)a->number[0], a->number[2], true);
-
-	load_may_end(l);
-	printf("waiting for removal\n");
-	fflush(stdout);
-	if (!wait_for(&d->removed, (u32)a->number[1]))
-		FAIL("nobody took the device away");
-	load_stop(l);
-	printf("removed after %lu requests; the next one ends with %d\n", load_requests(l),
-	       drive_request(d, drive_disk(d, (u32)a->number[0]), 0, DISK_FLUSH, 0, 0, NULL));
-}
-
-static void shut_down_there(void *ctx, int ignored)
-{
-	struct drive *d = ctx;
-
-	nvme_shutdown(d->nvme, &d->removal);
-}
-
-static void shut_down_done(struct op *op, int result)
-{
-	struct drive *d = container_of(op, struct drive, removal);
-
-	d->started_result = result;
-	sem_post(&d->removed);
-}
-
-static void shut_down(struct drive *d, const struct arguments *a)
-{
-	d->removal.done = shut_down_done;
-	drive_call(d->home, shut_down_there, d, 0);
-	if (!wait_for(&d->removed, 30))
-		FAIL("shutdown is not answered");
-	printf("shutdown ended with %d, CSTS %#x\n", d->started_result, read_register(&d->transport, NVME_CSTS));
-}
-
-static const struct {
-	const char *name;
-	void (*run)(struct drive *, const struct arguments *);
-	u32 numbers;
-	bool file;
-} commands[] = {
-	{ "inspect", inspect_all, 0, false }, { "copy", copy, 2, true },	 { "compare", compare, 2, true },
-	{ "load", plain_load, 3, false },     { "resets", resets, 3, false }, { "deaf", deaf, 3, false },
-	{ "disable", disable, 2, false },     { "event", event, 1, false },	 { "unplug", unplug, 3, false },
-	{ "shutdown", shut_down, 0, false },  { "unreadable", unreadable, 2, false },
-};
-
-static void run(struct drive *d, char *text)
-{
-	struct arguments a = { .file = NULL };
-	char *rest = text, *name = strsep(&rest, ":");
-	u32 i = 0;
-
-	while (i < ARRAY_SIZE(commands) && strcmp(commands[i].name, name))
-		i++;
-	if (i == ARRAY_SIZE(commands))
-		FAIL("'%s' is no command", name);
-	for (u32 k = 0; k < commands[i].numbers; k++) {
-		char *word = strsep(&rest, ":");
-
-		if (!word)
-			FAIL("%s wants %u numbers", name, commands[i].numbers);
-		a.number[k] = strtoull(word, NULL, 0);
-	}
-	a.file = rest;
-	if (commands[i].file != (rest != NULL))
-		FAIL("%s wants %s file", name, commands[i].file ? "a" : "no");
-	printf("%s: ", name);
-	fflush(stdout);
-	commands[i].run(d, &a);
-	fflush(stdout);
 }
 
 int main(int argc, char **argv)
@@ -610,7 +360,7 @@ int main(int argc, char **argv)
 	sem_init(&d.removed, 0, 0);
 	open_drive(&d, argv[1]);
 	for (int i = 3; i < argc; i++)
-		run(&d, argv[i]);
+		drive_run(&d, argv[i]);
 	printf("all done\n");
 	fflush(stdout);
 	_exit(0); /* the executors' threads run on */
