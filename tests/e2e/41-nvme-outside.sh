@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Our NVMe driver on controllers that nobody here wrote: QEMU's, in the bench machine, through VFIO behind Intel's IOMMU.
+# needs: target/bin/nvme_drive
 . "$(dirname "$0")/lib.sh"
 work=$(mktemp -d)
 trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -rf "$work"' EXIT
 extra=$work/extra
 mkdir -p "$extra/modules"
-make -s "$O/target/bin/nvme_drive" || finish
 cp "$O/target/bin/nvme_drive" "$extra/"
 for m in irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci; do
 	f=$(find -L "$O/deps/guest/modules" -name "$m.ko*" -print -quit)

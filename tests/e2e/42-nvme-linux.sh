@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Our NVMe controller under a driver that nobody here wrote: Linux's own, in VTL2, with nvme-cli.
+# needs: nvme-linux.igvm
 . "$(dirname "$0")/lib.sh"
-make -s JOBS="${JOBS:-}" "$O/nvme-linux.igvm" >&2 || { echo "FAIL the image of Linux with its nvme driver"; bad=1 checks=1; finish; }
 work=$(mktemp -d)
 trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -rf "$work"' EXIT
 truncate -s 64M "$work/a" "$work/b"
@@ -48,6 +48,9 @@ check "the host's file has the bytes, blocks of 4096" [ "$want" = "$(tail -c +28
 check "reset: the driver brings it up again" l 'nvme reset $A && sleep 1 && [ $(cat /sys/class/nvme/${A#/dev/}/state) = live ] && dd if=${A}n1 of=/dev/null bs=4k count=1 iflag=direct'
 check "format erases; another format is refused" l 'nvme format ${B}n1 -f -l 1 2>&1 | grep -q "Invalid Format" && nvme format ${B}n1 -f -l 0 &&
 	[ "$(dd if=/dev/zero bs=1M count=8 2>/dev/null | md5sum)" = "$(dd if=${B}n1 bs=1M count=8 iflag=direct 2>/dev/null | md5sum)" ]'
+check "unbound, the driver shuts the controller down; bound, it is back" l 'f=$(basename $(readlink /sys/class/nvme/${B#/dev/}/device)); cd /sys/bus/pci/drivers/nvme &&
+	echo $f >unbind && sleep 0.5 && echo $f >bind && sleep 1 && [ $(grep -c live /sys/class/nvme/*/state | grep -c ":1") = 2 ]'
+check "the host saw the shutdown" matches '^nvme1: .* shutdowns [1-9]' vm -n linux monitor 'info devices'
 # faults: Linux recovers as it should and no byte is another
 cat >"$work/strike" <<'END'
 dmesg -c >/dev/null
@@ -104,6 +107,9 @@ check "unplugged under load and plugged again" bash -c '
 	scripts/vm -n linux monitor "nvme 0 plug" >/dev/null
 	sleep 5
 	sh "$1" "		[ \"\$(dd if=/tmp/r bs=64k count=24 2>/dev/null | md5sum)\" = \"\$(dd if=\${A}n1 bs=64k count=24 iflag=direct 2>/dev/null | md5sum)\" ]"' _ "$PARAVANE_VMS/linux/vsock"
+if [ "$(vm list | sed -n 's/^linux //p')" = bench ]; then
+	check "the bench machine's disk was reached past its page cache" matches '^nvme0: .* direct [1-9]' vm -n linux monitor 'info devices'
+fi
 check "no warning or oops" l '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace"'
 check "nothing was refused or lost on the way" bash -c 'scripts/vm -n linux monitor "info devices" | grep -E "^nvme1: vpci.* refused 0 .* lost 0"'
 vm -n linux monitor 'info devices' | grep -E '^nvme0: (reads|errors|lists)' | sed 's/^/     # /'

@@ -32,7 +32,7 @@ check "most went without a copy" [ "$(sum direct)" -gt "$(sum bounced)" ]
 # what the controller does wrong stays between it and the firmware
 m() { vm -n join monitor "nvme 0 fault $1" >/dev/null; }
 d inspect -u 1000 vm/nvme/0001:00:00.0/controller/timeout_ms >/dev/null
-for fault in duplicate/3 silent/17 corrupt/41 drop/43 lose/67 status:6/5 fatal/71; do
+for fault in duplicate/3 silent/31 corrupt/41 status:6/5 fatal/71; do
 	g '. /tmp/names; dd if=/dev/zero of=$s bs=1M count=3 oflag=direct 2>/dev/null' >/dev/null
 	m $fault
 	check "under $fault no byte is another" g '. /tmp/names; dd if=/tmp/r of=$s bs=64k count=48 oflag=direct 2>/dev/null &&
