@@ -60,6 +60,19 @@ _Static_assert(sizeof(struct nvme_command) == 64, "NVMe base 2.0, 3.3.3.1");
 _Static_assert(offsetof(struct nvme_command, cdw10) == 40, "NVMe base 2.0, 3.3.3.1");
 #define NVME_COMMAND_FUSED 3u
 #define NVME_COMMAND_PSDT 0xc0u
+#define NVME_PSDT_SGL 1u /* the metadata, if any, is not an SGL */
+
+struct nvme_sgl { /* base, 4.1.2: in place of both PRPs, or in a segment */
+	u64 address;
+	u32 len;
+	u8 reserved12[3], type;
+};
+_Static_assert(sizeof(struct nvme_sgl) == 16, "NVMe base 2.0, 4.1.2.1");
+/* descriptor type << 4 | sub type; sub type 0: an address */
+#define NVME_SGL_DATA 0x00
+#define NVME_SGL_BIT_BUCKET 0x10
+#define NVME_SGL_SEGMENT 0x20
+#define NVME_SGL_LAST_SEGMENT 0x30
 
 struct nvme_completion {
 	u32 dw0, dw1;
@@ -84,6 +97,11 @@ enum nvme_status {
 	NVME_SC_ABORT_REQUESTED = 0x007,
 	NVME_SC_ABORT_SQ_DELETED = 0x008,
 	NVME_SC_INVALID_NAMESPACE = 0x00b,
+	NVME_SC_COMMAND_SEQUENCE = 0x00c,
+	NVME_SC_INVALID_SGL_SEGMENT = 0x00d,
+	NVME_SC_INVALID_SGL_COUNT = 0x00e,
+	NVME_SC_INVALID_DATA_SGL_LENGTH = 0x00f,
+	NVME_SC_INVALID_SGL_TYPE = 0x011,
 	NVME_SC_INVALID_PRP_OFFSET = 0x013,
 	NVME_SC_WRITE_PROTECTED = 0x020,
 	NVME_SC_LBA_OUT_OF_RANGE = 0x080,
@@ -159,6 +177,7 @@ enum nvme_feature { /* base, 5.27 */
 #define NVME_FEATURE_SAVE BIT(31)
 #define NVME_FEATURE_SELECT (7u << 8)
 #define NVME_ASYNC_CRITICAL 0xffu
+#define NVME_ASYNC_CRITICAL_KNOWN 0x1fu /* the warnings of base 1.4; bit 5 came later */
 #define NVME_ASYNC_NAMESPACE BIT(8)
 
 enum nvme_log { /* base, 5.16 */
@@ -224,6 +243,7 @@ _Static_assert(offsetof(struct nvme_identify_controller, sqes) == 512, "NVMe bas
 _Static_assert(offsetof(struct nvme_identify_controller, sgls) == 536, "NVMe base 2.0, figure 275");
 _Static_assert(offsetof(struct nvme_identify_controller, subnqn) == 768, "NVMe base 2.0, figure 275");
 _Static_assert(offsetof(struct nvme_identify_controller, psd) == 2048, "NVMe base 2.0, figure 275");
+#define NVME_SGLS_SUPPORTED 1u /* any alignment */
 #define NVME_OACS_FORMAT BIT(1)
 #define NVME_ONCS_COMPARE BIT(0)
 #define NVME_ONCS_DSM BIT(2)

@@ -43,8 +43,7 @@ static u16 create_sq(struct nvme_target *n, const struct nvme_command *c)
 	if (!(c->cdw11 & NVME_QUEUE_CONTIGUOUS) || c->prp1 & (PAGE_SIZE - 1))
 		return c->prp1 & (PAGE_SIZE - 1) ? NVME_SC_INVALID_PRP_OFFSET : NVME_SC_INVALID_FIELD;
 	n->sqs[id] = (struct sq){ .live = true, .cq = cq, .size = (u16)size, .base = c->prp1 };
-	for (u32 i = 0; i < n->fault_count; i++)
-		n->sqs[id].stalled |= n->faults[i].kind == NVME_FAULT_STALL && n->faults[i].argument == id;
+	n->sqs[id].stalled = fault_stalls(n, id);
 	n->cqs[cq].users++;
 	return NVME_SC_SUCCESS;
 }
@@ -130,6 +129,26 @@ static u32 queue_count_value(const struct nvme_target *n)
 	return most | most << 16;
 }
 
+/* what a feature is after a reset */
+static u32 feature_default(u8 id)
+{
+	return id == NVME_FEATURE_WRITE_CACHE ? 1 : id == NVME_FEATURE_TEMPERATURE ? 343 : 0;
+}
+
+void features_reset(struct nvme_target *n)
+{
+	for (u8 id = 0; id < FEATURES; id++)
+		n->features[id] = feature_default(id);
+}
+
+static bool has_io_queues(const struct nvme_target *n)
+{
+	for (u32 i = 1; i <= n->config.io_queues; i++)
+		if (n->sqs[i].live || n->cqs[i].live)
+			return true;
+	return false;
+}
+
 static u16 set_features(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
@@ -143,6 +162,8 @@ static u16 set_features(struct nvme_target *n, struct execution *x)
 	case NVME_FEATURE_QUEUES:
 		if ((c->cdw11 & 0xffff) == 0xffff || c->cdw11 >> 16 == 0xffff)
 			return NVME_SC_INVALID_FIELD;
+		if (has_io_queues(n))
+			return NVME_SC_COMMAND_SEQUENCE;
 		x->dw0 = queue_count_value(n); /* may be more than was asked for */
 		return NVME_SC_SUCCESS;
 	case NVME_FEATURE_WRITE_CACHE:
@@ -165,11 +186,11 @@ static u16 set_features(struct nvme_target *n, struct execution *x)
 static u16 get_features(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
-	u8 id = (u8)c->cdw10;
+	u8 id = (u8)c->cdw10, select = (u8)FIELD_GET(NVME_FEATURE_SELECT, c->cdw10);
 
-	if (!feature_known(id))
+	if (!feature_known(id) || select > 3)
 		return NVME_SC_INVALID_FIELD;
-	if (FIELD_GET(NVME_FEATURE_SELECT, c->cdw10) == 3) { /* supported capabilities: changeable, not saveable */
+	if (select == 3) { /* supported capabilities: changeable, not saveable */
 		x->dw0 = 4;
 		return NVME_SC_SUCCESS;
 	}
@@ -178,7 +199,8 @@ static u16 get_features(struct nvme_target *n, struct execution *x)
 	if (id == NVME_FEATURE_VECTOR)
 		x->dw0 = (c->cdw11 & 0xffff) | 1u << 16;
 	else
-		x->dw0 = id == NVME_FEATURE_QUEUES ? queue_count_value(n) : n->features[id];
+		/* 0 is the current value; nothing can be saved, so what is saved is the default */
+		x->dw0 = id == NVME_FEATURE_QUEUES ? queue_count_value(n) : select ? feature_default(id) : n->features[id];
 	return NVME_SC_SUCCESS;
 }
 
@@ -189,7 +211,7 @@ static u16 format(struct nvme_target *n, const struct nvme_command *c)
 
 	if (c->nsid != NSID && c->nsid != NVME_NSID_ALL)
 		return NVME_SC_INVALID_NAMESPACE;
-	if (n->config.readonly)
+	if (n->readonly)
 		return NVME_SC_WRITE_PROTECTED;
 	if (lbaf || erase > 1 || c->cdw10 & 0x1f0)
 		return NVME_SC_INVALID_FORMAT;

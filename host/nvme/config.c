@@ -7,16 +7,26 @@
 
 #define RAM_MAX (1ull << 40)
 
+enum argument { NONE, DECIMAL, HEX, BLOCKS };
+
 static const struct {
 	const char *name;
-	bool argument;
-	int base;
+	enum argument argument;
+	u64 max;
 } kinds[NVME_FAULT_KINDS] = {
-	[NVME_FAULT_DELAY] = { "delay", true, 10 },    [NVME_FAULT_DROP] = { "drop", false, 0 },
-	[NVME_FAULT_LOSE] = { "lose", false, 0 },      [NVME_FAULT_STATUS] = { "status", true, 16 },
-	[NVME_FAULT_CORRUPT] = { "corrupt", false, 0 }, [NVME_FAULT_STALL] = { "stall", true, 10 },
-	[NVME_FAULT_FATAL] = { "fatal", false, 0 },
+	[NVME_FAULT_DELAY] = { "delay", DECIMAL, 3600000 },  [NVME_FAULT_DROP] = { "drop", NONE, 0 },
+	[NVME_FAULT_LOSE] = { "lose", NONE, 0 },             [NVME_FAULT_CORRUPT] = { "corrupt", NONE, 0 },
+	[NVME_FAULT_DUPLICATE] = { "duplicate", NONE, 0 },   [NVME_FAULT_SILENT] = { "silent", NONE, 0 },
+	[NVME_FAULT_STATUS] = { "status", HEX, 0x7ff },      [NVME_FAULT_FATAL] = { "fatal", NONE, 0 },
+	[NVME_FAULT_MEDIA] = { "media", BLOCKS, ~0ull },     [NVME_FAULT_FLUSHFAIL] = { "flushfail", NONE, 0 },
+	[NVME_FAULT_LOSEFLUSH] = { "loseflush", NONE, 0 },   [NVME_FAULT_LOSEWRITE] = { "losewrite", NONE, 0 },
+	[NVME_FAULT_MISDIRECT] = { "misdirect", NONE, 0 },   [NVME_FAULT_FLIP] = { "flip", NONE, 0 },
+	[NVME_FAULT_STALL] = { "stall", DECIMAL, NVME_IO_QUEUES_MAX },
+	[NVME_FAULT_PROTECT] = { "protect", NONE, 0 },       [NVME_FAULT_CAPACITY] = { "capacity", DECIMAL, ~0ull },
+	[NVME_FAULT_NOTREADY] = { "notready", NONE, 0 },
 };
+#define KINDS_TEXT "delay:MS drop lose corrupt duplicate silent status:HEX fatal media:FIRST+COUNT flushfail loseflush " \
+	"losewrite misdirect flip stall:QUEUE protect capacity:BLOCKS notready"
 
 static bool parse_number(const char *text, size_t len, int base, u64 max, u64 *ret)
 {
@@ -31,11 +41,28 @@ static bool parse_number(const char *text, size_t len, int base, u64 max, u64 *r
 	return !errno && !*end && *ret <= max;
 }
 
+static bool parse_argument(enum nvme_fault_kind kind, const char *text, size_t len, struct nvme_fault *ret)
+{
+	if (kinds[kind].argument == NONE || !text)
+		return !text && kinds[kind].argument == NONE;
+	size_t first = kinds[kind].argument == BLOCKS ? strcspn(text, "+") : len;
+
+	if (!parse_number(text, MIN(first, len), kinds[kind].argument == HEX ? 16 : 10, kinds[kind].max, &ret->argument))
+		return false;
+	if (kind == NVME_FAULT_STALL && !ret->argument)
+		return false; /* the admin queue runs on, or nothing could be told any more */
+	return kinds[kind].argument != BLOCKS ||
+	       (first < len && parse_number(text + first + 1, len - first - 1, 10, ~0ull, &ret->count) && ret->count);
+}
+
 int nvme_fault_parse(const char *text, struct nvme_fault *ret, char *why, size_t why_size)
 {
+	static const char *const wants[] = { [NONE] = "no argument", [DECIMAL] = "a number behind a colon",
+					     [HEX] = "a hexadecimal number up to 7ff behind a colon",
+					     [BLOCKS] = "blocks behind a colon: FIRST+COUNT" };
 	size_t name_len = strcspn(text, ":/"), argument_len = 0;
 	const char *rest = text + name_len, *argument = NULL;
-	u64 value = 0, every = 1;
+	u64 every = 1;
 
 	if (*rest == ':') {
 		argument = rest + 1;
@@ -43,24 +70,23 @@ int nvme_fault_parse(const char *text, struct nvme_fault *ret, char *why, size_t
 		rest = argument + argument_len;
 	}
 	for (u32 k = 0; k < NVME_FAULT_KINDS; k++) {
+		struct nvme_fault fault = { .kind = (enum nvme_fault_kind)k };
+
 		if (strlen(kinds[k].name) != name_len || memcmp(kinds[k].name, text, name_len))
 			continue;
-		if (kinds[k].argument != (argument != NULL) ||
-		    (argument && !parse_number(argument, argument_len, kinds[k].base,
-					       k == NVME_FAULT_STATUS ? 0x7ff : 3600000, &value))) {
-			snprintf(why, why_size, "fault %s wants %s", kinds[k].name,
-				 kinds[k].argument ? "a number behind a colon" : "no argument");
+		if (!parse_argument(fault.kind, argument, argument_len, &fault)) {
+			snprintf(why, why_size, "fault %s wants %s", kinds[k].name, wants[kinds[k].argument]);
 			return -EINVAL;
 		}
 		if (*rest && !(parse_number(rest + 1, strlen(rest + 1), 10, ~0u, &every) && every)) {
 			snprintf(why, why_size, "'%.40s' is not how often: /N means each N-th command", rest);
 			return -EINVAL;
 		}
-		*ret = (struct nvme_fault){ (enum nvme_fault_kind)k, (u32)value, (u32)every };
+		fault.every = (u32)every;
+		*ret = fault;
 		return 0;
 	}
-	snprintf(why, why_size, "'%.40s' is not a fault: delay:MS drop lose status:HEX corrupt stall:QUEUE fatal, each with /N",
-		 text);
+	snprintf(why, why_size, "'%.40s' is not a fault: " KINDS_TEXT ", each with /N", text);
 	return -EINVAL;
 }
 

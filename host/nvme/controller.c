@@ -96,15 +96,14 @@ static void enable(struct nvme_target *n)
 	n->cqs[0] = (struct cq){ .live = true, .interrupts = true, .phase = true, .size = (u16)cq_size, .users = 1,
 				 .base = n->acq };
 	n->sqs[0] = (struct sq){ .live = true, .size = (u16)sq_size, .base = n->asq };
-	n->csts |= NVME_CSTS_RDY;
+	if (!fault_keeps_from_ready(n))
+		n->csts |= NVME_CSTS_RDY;
 }
 
 static void finish_reset(struct nvme_target *n)
 {
 	queues_clear(n);
-	memset(n->features, 0, sizeof(n->features));
-	n->features[NVME_FEATURE_WRITE_CACHE] = 1;
-	n->features[NVME_FEATURE_TEMPERATURE] = 343;
+	features_reset(n);
 	n->csts = 0;
 	n->counters.resets++;
 	n->reset_wanted = false;
@@ -298,11 +297,8 @@ void nvme_target_set_faults(struct nvme_target *n, const struct nvme_fault *faul
 	n->fault_count = MIN(count, NVME_FAULTS_MAX);
 	for (u32 i = 0; i < n->fault_count; i++)
 		n->faults[i] = faults[i];
-	for (u32 q = 1; q <= n->config.io_queues; q++) {
-		n->sqs[q].stalled = false;
-		for (u32 i = 0; i < n->fault_count; i++)
-			n->sqs[q].stalled |= faults[i].kind == NVME_FAULT_STALL && faults[i].argument == q;
-	}
+	memset(n->fault_seen, 0, sizeof(n->fault_seen));
+	fault_set_states(n);
 	pthread_cond_signal(&n->work);
 	pthread_mutex_unlock(&n->lock);
 }
@@ -338,14 +334,13 @@ int nvme_target_create(const char *name, const struct nvme_target_config *config
 	pthread_cond_init(&n->work, &monotonic);
 	pthread_cond_init(&n->quiet, NULL);
 	pthread_condattr_destroy(&monotonic);
-	nvme_target_set_faults(n, config->faults, config->fault_count);
 	finish_reset(n);
 	int r = backing_open(&n->backing, config->path, config->ram_size, config->readonly, config->buffered);
 
 	n->bounce = aligned_alloc(PAGE_SIZE, TRANSFER_MAX);
 	if (!r && !n->bounce)
 		r = log_err(-ENOMEM, "%s", name);
-	n->blocks = n->backing.size >> n->block_shift;
+	nvme_target_set_faults(n, config->faults, config->fault_count); /* the namespace has its size from here on */
 	if (!r && !n->blocks)
 		r = log_err(-EINVAL, "--nvme %s is empty: 'truncate -s 1G %s' gives it a size", config->path, config->path);
 	if (!r)
@@ -386,15 +381,15 @@ void nvme_target_print(struct nvme_target *n, FILE *out)
 
 	pthread_mutex_lock(&n->lock);
 	fprintf(out, "%s: %s%s size %lu block %u serial %s cc %#x csts %#x\n", n->function.name, n->config.path,
-		n->config.readonly ? " readonly" : "", n->blocks << n->block_shift, 1u << n->block_shift, n->config.serial, n->cc,
+		n->readonly ? " readonly" : "", n->blocks << n->block_shift, 1u << n->block_shift, n->config.serial, n->cc,
 		n->csts);
 	fprintf(out, "%s: reads %lu writes %lu bytes_read %lu bytes_written %lu flushes %lu zeroes %lu deallocations %lu "
 		"compares %lu admin %lu resets %lu shutdowns %lu\n", n->function.name, k->reads, k->writes, k->bytes_read,
 		k->bytes_written, k->flushes, k->zeroes, k->deallocations, k->compares, k->admin, k->resets, k->shutdowns);
 	fprintf(out, "%s: errors %lu protocol_errors %lu bad_doorbells %lu register_errors %lu dma_errors %lu faults %lu "
-		"aborts %lu "
-		"direct %lu buffered %lu\n", n->function.name, k->errors, k->protocol_errors, k->bad_doorbells,
-		k->register_errors, k->dma_errors, k->faults, k->aborts, n->backing.direct, n->backing.buffered);
+		"aborts %lu direct %lu buffered %lu prps %lu sgls %lu\n", n->function.name, k->errors,
+		k->protocol_errors, k->bad_doorbells, k->register_errors, k->dma_errors, k->faults, k->aborts, n->backing.direct,
+		n->backing.buffered, k->prps, k->sgls);
 	for (u32 i = 0; i <= n->config.io_queues; i++) {
 		const struct sq *s = &n->sqs[i];
 		const struct cq *c = &n->cqs[s->cq];

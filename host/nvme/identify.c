@@ -39,6 +39,7 @@ static void put_controller(const struct nvme_target *n, struct nvme_identify_con
 	d->nn = 1;
 	d->oncs = NVME_ONCS_COMPARE | NVME_ONCS_DSM | NVME_ONCS_WRITE_ZEROES;
 	d->vwc = n->config.ram_size ? 0 : NVME_VWC_PRESENT | 3 << 1; /* flush of all namespaces is understood */
+	d->sgls = NVME_SGLS_SUPPORTED;
 	snprintf(d->subnqn, sizeof(d->subnqn), "nqn.2024-01.paravane:nvme:%s", n->config.serial);
 	d->psd[0][0] = 0xc4;
 	d->psd[0][1] = 0x09; /* 25 W, one state */
@@ -48,7 +49,7 @@ static void put_namespace(const struct nvme_target *n, struct nvme_identify_name
 {
 	d->nsze = d->ncap = d->nuse = n->blocks;
 	d->dlfeat = NVME_DLFEAT_ZEROES | NVME_DLFEAT_WRITE_ZEROES;
-	d->nsattr = n->config.readonly ? 1 : 0;
+	d->nsattr = n->readonly ? 1 : 0;
 	memcpy(d->nguid, &n->config.instance, sizeof(d->nguid));
 	d->lbaf[0] = n->block_shift << 16;
 }
@@ -155,6 +156,7 @@ u16 log_run(struct nvme_target *n, const struct nvme_command *c)
 		event = ~0u;
 		break;
 	case NVME_LOG_CHANGED_NAMESPACES:
+		memcpy(log.bytes, &(u32){ n->namespace_changed ? NSID : 0 }, sizeof(u32));
 		size = sizeof(log.bytes);
 		event = NVME_EVENT_TYPE_NOTICE;
 		break;
@@ -167,6 +169,8 @@ u16 log_run(struct nvme_target *n, const struct nvme_command *c)
 
 	if (!status && event != ~0u && !(c->cdw10 & NVME_LOG_RETAIN)) {
 		n->events_masked[event] = false;
+		if (event == NVME_EVENT_TYPE_NOTICE)
+			n->namespace_changed = false;
 		event_deliver(n);
 	}
 	return status;

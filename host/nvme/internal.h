@@ -39,6 +39,7 @@ struct held { /* a command that has no completion yet: an event request, or a pl
 struct nvme_counters {
 	u64 reads, writes, bytes_read, bytes_written, flushes, zeroes, deallocations, compares, admin;
 	u64 errors, protocol_errors, bad_doorbells, register_errors, dma_errors, faults, aborts, resets, shutdowns;
+	u64 prps, sgls; /* commands whose data lies where these say */
 };
 
 struct nvme_target {
@@ -48,7 +49,8 @@ struct nvme_target {
 	struct backing backing; /* the thread's alone */
 	u8 *bounce;             /* likewise; TRANSFER_MAX */
 	u32 block_shift;
-	u64 blocks;
+	u64 blocks;             /* what the namespace has now, */
+	bool readonly;          /* and is: faults change both */
 	pthread_mutex_t lock;
 	pthread_cond_t work, quiet;
 	pthread_t thread;
@@ -66,7 +68,9 @@ struct nvme_target {
 	bool events_masked[3];           /* reported, its log not read yet */
 	struct nvme_fault faults[NVME_FAULTS_MAX];
 	u32 fault_count;
-	u64 fault_commands;
+	u64 fault_seen[NVME_FAULTS_MAX]; /* commands that each was about */
+	bool mute;                       /* the next completion has no interrupt */
+	bool namespace_changed;          /* and the log that says so was not read */
 	struct nvme_error_entry error_log[ERROR_ENTRIES];
 	u64 error_count;
 	struct nvme_smart smart;
@@ -97,13 +101,26 @@ u64 held_run(struct nvme_target *n, u64 now);
 void event_raise(struct nvme_target *n, u32 type, u32 information, u32 log);
 void event_deliver(struct nvme_target *n);
 
-/* ---- prp.c: guest memory of a command; NVME_SC_SUCCESS or what is wrong with it */
-u16 prp_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count);
+/* ---- prp.c, sgl.c: guest memory of a command; NVME_SC_SUCCESS or what is wrong with it */
+struct mapping { /* being filled */
+	struct nvme_target *n;
+	struct iovec *iov;
+	u32 count;
+	u64 left;
+};
+/* the next piece of memory, joined to the one before it where they touch */
+u16 mapping_add(struct mapping *m, u64 address, u64 len);
+/* of an I/O command: PRPs or an SGL, as it says */
+u16 data_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count);
+u16 data_copy_in(struct nvme_target *n, const struct nvme_command *c, void *data, u64 len);
+/* PRPs only, as admin commands have them (NVMe over PCIe, 1.0) */
 u16 prp_copy_out(struct nvme_target *n, const struct nvme_command *c, const void *data, u64 len);
-u16 prp_copy_in(struct nvme_target *n, const struct nvme_command *c, void *data, u64 len);
+u16 prp_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count);
+u16 sgl_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count);
 
 /* ---- admin.c, identify.c, io.c: a status; the worker's thread */
 u16 admin_run(struct nvme_target *n, struct execution *x);
+void features_reset(struct nvme_target *n);
 u16 identify_run(struct nvme_target *n, const struct nvme_command *c);
 u16 log_run(struct nvme_target *n, const struct nvme_command *c);
 /* leaves and takes n->lock around the file's I/O */
@@ -116,6 +133,10 @@ void io_flush_all(struct nvme_target *n);
 bool fault_before(struct nvme_target *n, struct execution *x, u16 *ret_status);
 /* a completed command may be kept back */
 bool fault_after(struct nvme_target *n, struct execution *x, u16 status);
+/* faults came or went: what the namespace and the queues are now, and an event if that is news */
+void fault_set_states(struct nvme_target *n);
+bool fault_stalls(const struct nvme_target *n, u16 sq);
+bool fault_keeps_from_ready(const struct nvme_target *n);
 
 /* ---- controller.c */
 void controller_fatal(struct nvme_target *n, const char *why);

@@ -45,10 +45,10 @@ static u16 read_write(struct nvme_target *n, struct execution *x, bool write)
 	struct iovec iov[IOVECS_MAX];
 	struct extent e;
 	u32 count;
-	u16 status = write && n->config.readonly ? NVME_SC_WRITE_PROTECTED : rw_extent(n, c, &e);
+	u16 status = write && n->readonly ? NVME_SC_WRITE_PROTECTED : rw_extent(n, c, &e);
 
 	if (!status)
-		status = prp_map(n, c, e.len, iov, &count);
+		status = data_map(n, c, e.len, iov, &count);
 	if (status)
 		return status;
 	bool fua = through(n, c);
@@ -71,7 +71,7 @@ static u16 compare(struct nvme_target *n, struct execution *x)
 	u16 status = rw_extent(n, &x->command, &e);
 
 	if (!status)
-		status = prp_map(n, &x->command, e.len, iov, &count);
+		status = data_map(n, &x->command, e.len, iov, &count);
 	if (status)
 		return status;
 	n->counters.compares++;
@@ -92,7 +92,7 @@ static u16 write_zeroes(struct nvme_target *n, struct execution *x)
 {
 	const struct nvme_command *c = &x->command;
 	struct extent e;
-	u16 status = n->config.readonly ? NVME_SC_WRITE_PROTECTED : rw_extent(n, c, &e);
+	u16 status = n->readonly ? NVME_SC_WRITE_PROTECTED : rw_extent(n, c, &e);
 
 	if (status)
 		return status;
@@ -113,13 +113,13 @@ static u16 deallocate(struct nvme_target *n, struct execution *x)
 	struct nvme_dsm_range ranges[NVME_DSM_RANGES_MAX];
 	u32 count = (c->cdw10 & NVME_DSM_RANGES) + 1;
 	struct extent e;
-	u16 status = prp_copy_in(n, c, ranges, count * sizeof(ranges[0]));
+	u16 status = data_copy_in(n, c, ranges, count * sizeof(ranges[0]));
 
 	for (u32 i = 0; !status && i < count; i++)
 		status = check_extent(n, ranges[i].lba, ranges[i].blocks, &e);
 	if (status || !(c->cdw11 & NVME_DSM_DEALLOCATE))
 		return status; /* the other attributes are hints */
-	if (n->config.readonly)
+	if (n->readonly)
 		return NVME_SC_WRITE_PROTECTED;
 	n->counters.deallocations += count;
 	pthread_mutex_unlock(&n->lock);

@@ -15,21 +15,41 @@ struct nvme_target;
 #define NVME_IO_QUEUES_MAX 64u
 #define NVME_FAULTS_MAX 8u
 
-/* something that goes wrong on purpose, for I/O commands only unless it says otherwise */
+/*
+ * Something that goes wrong on purpose, to I/O commands; host/nvme/fault.c has the table. Those of the last group are states
+ * of the controller for as long as they are in force.
+ */
 enum nvme_fault_kind {
-	NVME_FAULT_DELAY,  /* argument: milliseconds until the completion */
-	NVME_FAULT_DROP,   /* no completion; Abort finds the command */
-	NVME_FAULT_LOSE,   /* no completion; Abort does not find it */
-	NVME_FAULT_STATUS, /* argument: the status, type << 8 | code; the command is not run */
-	NVME_FAULT_CORRUPT,/* the completion names a command identifier that is not in use */
-	NVME_FAULT_STALL,  /* argument: a queue, whose commands are not fetched any more */
-	NVME_FAULT_FATAL,  /* the controller reports a fatal status and stops */
+	/* the completion of a command that was carried out */
+	NVME_FAULT_DELAY,      /* argument: milliseconds until it comes */
+	NVME_FAULT_DROP,       /* does not come; Abort finds the command */
+	NVME_FAULT_LOSE,       /* does not come; Abort does not find it */
+	NVME_FAULT_CORRUPT,    /* names a command identifier that is not in use */
+	NVME_FAULT_DUPLICATE,  /* comes twice */
+	NVME_FAULT_SILENT,     /* comes without its interrupt */
+	/* instead of carrying it out */
+	NVME_FAULT_STATUS,     /* argument: the status, type << 8 | code */
+	NVME_FAULT_FATAL,      /* the controller reports a fatal status and stops */
+	NVME_FAULT_MEDIA,      /* argument: blocks, FIRST+COUNT: errors of the medium where a command touches one */
+	NVME_FAULT_FLUSHFAIL,  /* of flushes */
+	/* the device lies: a checker must find these */
+	NVME_FAULT_LOSEFLUSH,  /* a flush succeeds without having been done */
+	NVME_FAULT_LOSEWRITE,  /* so does a write */
+	NVME_FAULT_MISDIRECT,  /* a write goes to other blocks */
+	NVME_FAULT_FLIP,       /* a bit of what was read is another */
+	/* states */
+	NVME_FAULT_STALL,      /* argument: a queue, whose commands are not fetched any more */
+	NVME_FAULT_PROTECT,    /* the namespace is write protected, and says so */
+	NVME_FAULT_CAPACITY,   /* argument: blocks, fewer than there are: the namespace shrinks */
+	NVME_FAULT_NOTREADY,   /* the controller does not get ready when enabled */
 	NVME_FAULT_KINDS,
 };
 
 struct nvme_fault {
 	enum nvme_fault_kind kind;
-	u32 argument, every; /* each every-th command */
+	u64 argument;
+	u32 every; /* each every-th command of those it is about */
+	u64 count; /* of blocks */
 };
 
 struct nvme_target_config {
@@ -62,7 +82,7 @@ int nvme_target_create(const char *name, const struct nvme_target_config *config
 void nvme_target_destroy(struct nvme_target *n);
 struct pci_function *nvme_target_function(struct nvme_target *n);
 
-/* replaces the faults in force, any thread; stalled queues go on */
+/* replaces the faults in force, any thread; states end that are none any more, and the driver is told of changes by an event */
 void nvme_target_set_faults(struct nvme_target *n, const struct nvme_fault *faults, u32 count);
 /* the state of controller and queues as lines of text, any thread */
 void nvme_target_print(struct nvme_target *n, FILE *out);

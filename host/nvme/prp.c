@@ -3,14 +3,7 @@
 
 #include "host/nvme/internal.h"
 
-struct mapping {
-	struct nvme_target *n;
-	struct iovec *iov;
-	u32 count;
-	u64 left;
-};
-
-static u16 add(struct mapping *m, u64 address, u64 len)
+u16 mapping_add(struct mapping *m, u64 address, u64 len)
 {
 	void *at = m->n->memory.map(m->n->memory.ctx, address, len);
 
@@ -22,7 +15,7 @@ static u16 add(struct mapping *m, u64 address, u64 len)
 		m->iov[m->count - 1].iov_len += len;
 	} else {
 		if (m->count == IOVECS_MAX)
-			return NVME_SC_INVALID_FIELD; /* TRANSFER_MAX rules it out */
+			return NVME_SC_INVALID_SGL_COUNT; /* of PRPs TRANSFER_MAX rules it out */
 		m->iov[m->count++] = (struct iovec){ at, len };
 	}
 	m->left -= len;
@@ -48,7 +41,7 @@ static u16 add_list(struct mapping *m, u64 list)
 			}
 			if (entry & (PAGE_SIZE - 1))
 				return NVME_SC_INVALID_PRP_OFFSET;
-			u16 status = add(m, entry, MIN(m->left, (u64)PAGE_SIZE));
+			u16 status = mapping_add(m, entry, MIN(m->left, (u64)PAGE_SIZE));
 
 			if (status)
 				return status;
@@ -73,10 +66,10 @@ u16 prp_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct
 		n->counters.dma_errors++;
 		return NVME_SC_DATA_TRANSFER_ERROR;
 	}
-	u16 status = add(&m, c->prp1, first);
+	u16 status = mapping_add(&m, c->prp1, first);
 
 	if (!status && m.left && m.left <= PAGE_SIZE)
-		status = c->prp2 & (PAGE_SIZE - 1) ? NVME_SC_INVALID_PRP_OFFSET : add(&m, c->prp2, m.left);
+		status = c->prp2 & (PAGE_SIZE - 1) ? NVME_SC_INVALID_PRP_OFFSET : mapping_add(&m, c->prp2, m.left);
 	else if (!status && m.left)
 		status = c->prp2 & 7 ? NVME_SC_INVALID_PRP_OFFSET : add_list(&m, c->prp2);
 	if (!status)
@@ -84,27 +77,34 @@ u16 prp_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct
 	return status;
 }
 
-static u16 copy(struct nvme_target *n, const struct nvme_command *c, u8 *data, u64 len, bool out)
+u16 data_map(struct nvme_target *n, const struct nvme_command *c, u64 len, struct iovec iov[IOVECS_MAX], u32 *ret_count)
 {
-	struct iovec iov[IOVECS_MAX];
-	u32 count;
-	u16 status = prp_map(n, c, len, iov, &count);
+	bool sgl = c->flags & NVME_COMMAND_PSDT;
 
-	for (u32 i = 0; !status && i < count; data += iov[i].iov_len, i++) {
-		if (out)
-			memcpy(iov[i].iov_base, data, iov[i].iov_len);
-		else
-			memcpy(data, iov[i].iov_base, iov[i].iov_len);
-	}
-	return status;
+	*(sgl ? &n->counters.sgls : &n->counters.prps) += 1;
+	return sgl ? sgl_map(n, c, len, iov, ret_count) : prp_map(n, c, len, iov, ret_count);
 }
 
 u16 prp_copy_out(struct nvme_target *n, const struct nvme_command *c, const void *data, u64 len)
 {
-	return copy(n, c, (u8 *)data, len, true);
+	struct iovec iov[IOVECS_MAX];
+	const u8 *from = data;
+	u32 count;
+	u16 status = prp_map(n, c, len, iov, &count);
+
+	for (u32 i = 0; !status && i < count; from += iov[i].iov_len, i++)
+		memcpy(iov[i].iov_base, from, iov[i].iov_len);
+	return status;
 }
 
-u16 prp_copy_in(struct nvme_target *n, const struct nvme_command *c, void *data, u64 len)
+u16 data_copy_in(struct nvme_target *n, const struct nvme_command *c, void *data, u64 len)
 {
-	return copy(n, c, data, len, false);
+	struct iovec iov[IOVECS_MAX];
+	u8 *to = data;
+	u32 count;
+	u16 status = data_map(n, c, len, iov, &count);
+
+	for (u32 i = 0; !status && i < count; to += iov[i].iov_len, i++)
+		memcpy(to, iov[i].iov_base, iov[i].iov_len);
+	return status;
 }

@@ -37,7 +37,7 @@ bool queue_complete(struct nvme_target *n, u16 sq, u16 cid, u32 dw0, u16 status)
 		c->phase = !c->phase;
 	}
 	c->completions++;
-	if (c->interrupts)
+	if (c->interrupts && !n->mute)
 		pci_interrupt(&n->function, c->vector);
 	return true;
 }

@@ -461,7 +461,7 @@ static void handle_messages(struct loop_work *work)
 {
 	struct vmbus *bus = container_of(work, struct vmbus, messages);
 
-	for (;;) {
+	for (u32 i = 0; i < QUEUE_MAX; i++) {
 		struct hv_post_message m;
 
 		pthread_mutex_lock(&bus->lock);
@@ -477,6 +477,7 @@ static void handle_messages(struct loop_work *work)
 			return;
 		handle(bus, &m);
 	}
+	loop_post(bus->loop, work); /* more may have come meanwhile, without end: others have a turn first */
 }
 
 u16 vmbus_signal_event(struct vmbus *bus, u32 connection)
@@ -489,6 +490,12 @@ u16 vmbus_signal_event(struct vmbus *bus, u32 connection)
 	atomic_fetch_or(&bus->signalled[relid / 64], 1ull << relid % 64);
 	loop_post(bus->loop, &bus->signals);
 	return HV_STATUS_SUCCESS;
+}
+
+void channel_again(struct channel *c)
+{
+	atomic_fetch_or(&c->bus->signalled[c->relid / 64], 1ull << c->relid % 64);
+	loop_post(c->bus->loop, &c->bus->signals);
 }
 
 static void handle_signals(struct loop_work *work)

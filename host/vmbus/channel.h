@@ -65,6 +65,12 @@ int channel_offer(struct vmbus *bus, struct channel *c) __must_check;
 void channel_rescind(struct channel *c);
 enum ring_status channel_send(struct channel *c, u16 type, u16 flags, u64 transaction_id, const void *head, u32 head_len,
 			      const void *body, u32 body_len);
+/*
+ * A guest may fill its ring as fast as it is emptied: signalled() takes so many packets, then calls channel_again() and
+ * returns, so that others have their turn.
+ */
+#define CHANNEL_PACKETS_PER_TURN 64u
+void channel_again(struct channel *c);
 enum ring_status channel_receive(struct channel *c, void *data, u32 max, struct ring_received *ret);
 /* a message pipe: payload framed by vmbus_pipe_header */
 enum ring_status channel_send_pipe(struct channel *c, const void *data, u32 len);

@@ -266,8 +266,13 @@ static void signalled(struct channel *c)
 	struct get *g = container_of(c, struct get, channel);
 	struct ring_received got;
 
-	while (channel_receive(c, g->buffer, sizeof(g->buffer), &got) == RING_OK)
+	for (u32 left = CHANNEL_PACKETS_PER_TURN; channel_receive(c, g->buffer, sizeof(g->buffer), &got) == RING_OK;) {
 		handle(g, got.len);
+		if (!--left) {
+			channel_again(c);
+			break;
+		}
+	}
 }
 
 static void closed(struct channel *c)

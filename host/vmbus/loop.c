@@ -131,11 +131,19 @@ void loop_stop(struct loop *loop)
 		log_at(LOG_DEBUG, "wake-up is pending already");
 }
 
+/* what was posted before this turn; a work that posts itself again waits for the next one, behind sockets and timers */
 static void run_work(struct loop *loop)
 {
+	struct list_node now;
+
+	list_init(&now);
+	pthread_mutex_lock(&loop->lock);
+	for (struct list_node *node; (node = list_pop(&loop->work));)
+		list_push(&now, node);
+	pthread_mutex_unlock(&loop->lock);
 	for (;;) {
 		pthread_mutex_lock(&loop->lock);
-		struct list_node *node = list_pop(&loop->work);
+		struct list_node *node = list_pop(&now);
 		struct loop_work *work = node ? container_of(node, struct loop_work, link) : NULL;
 
 		if (work)

@@ -282,8 +282,13 @@ static void signalled(struct channel *c)
 	struct ring_received got;
 	u8 message[512];
 
-	while (channel_receive(c, message, sizeof(message), &got) == RING_OK)
+	for (u32 left = CHANNEL_PACKETS_PER_TURN; channel_receive(c, message, sizeof(message), &got) == RING_OK;) {
 		handle(u, message, got.len);
+		if (!--left) {
+			channel_again(c);
+			break;
+		}
+	}
 }
 
 static void closed(struct channel *c)

@@ -300,8 +300,13 @@ static void signalled(struct channel *c)
 	u64 packet[PACKET_MAX / 8];
 	struct ring_received p;
 
-	while (channel_receive(c, packet, sizeof(packet), &p) == RING_OK)
+	for (u32 left = CHANNEL_PACKETS_PER_TURN; channel_receive(c, packet, sizeof(packet), &p) == RING_OK;) {
 		vpci_receive(bus, &p, packet);
+		if (!--left) {
+			channel_again(c);
+			break;
+		}
+	}
 }
 
 static void closed(struct channel *c)

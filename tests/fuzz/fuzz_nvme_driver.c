@@ -93,6 +93,7 @@ static void answer(struct device *d, u32 q)
 		} else if (c.cdw10 == NVME_CNS_CONTROLLER) {
 			d->arena[512] = 0x66;
 			d->arena[513] = 0x44;
+			d->arena[520] = NVME_ONCS_DSM | NVME_ONCS_WRITE_ZEROES;
 		} else {
 			d->arena[0] = 1;
 			d->arena[130] = 9;
@@ -129,7 +130,8 @@ static void done(struct nvme_request *r, int result) {}
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	static const struct nvme_transport_ops ops = { read_register, write_register, dma_alloc, listen_vector };
-	struct device d = { .transport = { &ops, 2 }, .input = bytes_of(data, size), .arena = calloc(1, ARENA) };
+	struct device d = { .transport = { .ops = &ops, .vector_count = 2 },
+			    .input = bytes_of(data, size), .arena = calloc(1, ARENA) };
 	struct sim *sim = sim_create(1);
 	struct exec *exec = sim_exec(sim, "home");
 	struct nvme_config config = { .name = "fuzz", .home = exec, .execs = &exec, .exec_count = 1 };

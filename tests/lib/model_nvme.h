@@ -39,12 +39,17 @@ struct model {
 	u32 event_cid;
 	bool has_event;
 	/* what goes wrong: each n-th I/O command, 0 never */
-	u32 drop_every, fail_every, stray_every, no_interrupt_every;
+	u32 duplicate_every, drop_every, fail_every, stray_every, no_interrupt_every;
 	u16 fail_status;
 	bool never_ready, gone, ignore_abort;
 	u32 ready_after; /* reads of CSTS */
 	u32 io, resets, shutdowns, aborts, flushes, fua;
 	u64 namespace_blocks;
+	u32 shift;        /* of a block: 9 or 12; before bring-up */
+	u32 async_config; /* the driver's wish */
+	u32 logs[256];    /* how often each was read */
+	u8 critical_warning;
+	bool refuse_events, plain, off; /* plain: no command that is optional; off: somebody else disabled it */
 	u32 grant;
 };
 
@@ -111,7 +116,10 @@ static void model_write(struct nvme_transport *t, u32 offset, u32 value)
 	if (offset >= NVME_DOORBELLS) {
 		u32 i = (offset - NVME_DOORBELLS) / 8;
 
-		assert_true(i < MODEL_QUEUES && m->csts & 1);
+		assert_true(i < MODEL_QUEUES);
+		if (!(m->csts & 1) && m->off)
+			return; /* the driver does not know yet */
+		assert_true(m->csts & 1);
 		if (!(offset & 4)) {
 			assert_true(value < m->sq[i].size);
 			m->sq[i].tail = value;
@@ -129,6 +137,7 @@ static void model_write(struct nvme_transport *t, u32 offset, u32 value)
 		if (m->cc & 1 && !(value & 1))
 			forget(m);
 		if (value & 1 && !(m->cc & 1)) {
+			m->off = false;
 			m->sq[0].base = m->asq;
 			m->sq[0].size = (m->aqa & 0xfff) + 1;
 			m->cq[0].base = m->acq;
@@ -175,13 +184,15 @@ static void identify(struct model *m, const struct nvme_command *c)
 		d->cqes = 0x44;
 		d->mdts = 6;
 		d->vwc = 1;
+		d->oaes = NVME_OAES_NAMESPACE;
+		d->oncs = m->plain ? 0 : NVME_ONCS_WRITE_ZEROES | NVME_ONCS_DSM;
 	} else if (c->cdw10 == NVME_CNS_ACTIVE_NAMESPACES) {
 		memcpy(page, &one, 4);
 	} else {
 		struct nvme_identify_namespace *d = (void *)page;
 
 		d->nsze = m->namespace_blocks;
-		d->lbaf[0] = 9 << 16;
+		d->lbaf[0] = m->shift << 16;
 	}
 }
 
@@ -191,8 +202,21 @@ static void admin(struct model *m, const struct nvme_command *c)
 
 	switch (c->opcode) {
 	case NVME_ADMIN_IDENTIFY: identify(m, c); break;
-	case NVME_ADMIN_SET_FEATURES: dw0 = m->grant | m->grant << 16; break;
-	case NVME_ADMIN_GET_LOG_PAGE: break;
+	case NVME_ADMIN_SET_FEATURES:
+		dw0 = m->grant | m->grant << 16;
+		if ((u8)c->cdw10 == NVME_FEATURE_ASYNC_EVENTS) {
+			m->async_config = c->cdw11;
+			if (m->refuse_events) {
+				post(m, 0, c->cid, 0, NVME_SC_INVALID_FIELD);
+				return;
+			}
+		}
+		break;
+	case NVME_ADMIN_GET_LOG_PAGE:
+		m->logs[(u8)c->cdw10]++;
+		if ((u8)c->cdw10 == NVME_LOG_SMART)
+			memcpy(at(m, c->prp1, 512), &m->critical_warning, 1);
+		break;
 	case NVME_ADMIN_CREATE_CQ:
 		m->cq[id].base = c->prp1;
 		m->cq[id].size = size;
@@ -226,10 +250,10 @@ static void admin(struct model *m, const struct nvme_command *c)
 
 static void transfer(struct model *m, const struct nvme_command *c, bool write)
 {
-	u64 len = ((c->cdw12 & 0xffff) + 1) * 512ull, done = 0, page = c->prp1;
-	u8 *disk = m->disk + c->cdw10 * 512ull;
+	u64 len = ((c->cdw12 & 0xffff) + 1ull) << m->shift, done = 0, page = c->prp1;
+	u8 *disk = m->disk + ((u64)c->cdw10 << m->shift);
 
-	assert_true(c->cdw10 + len / 512 <= BLOCKS);
+	assert_true(((u64)c->cdw10 << m->shift) + len <= BLOCKS * 512);
 	for (u32 i = 0; done < len; i++) {
 		u64 part = MIN(len - done, PAGE_SIZE - (page & 4095));
 
@@ -263,16 +287,20 @@ static void finish(struct model *m, u32 i)
 	case NVME_IO_READ: transfer(m, c, false); break;
 	case NVME_IO_WRITE: transfer(m, c, true); break;
 	case NVME_IO_FLUSH: m->flushes++; break;
-	case NVME_IO_WRITE_ZEROES: memset(m->disk + c->cdw10 * 512ull, 0, ((c->cdw12 & 0xffff) + 1) * 512ull); break;
+	case NVME_IO_WRITE_ZEROES:
+		memset(m->disk + ((u64)c->cdw10 << m->shift), 0, ((c->cdw12 & 0xffff) + 1ull) << m->shift);
+		break;
 	case NVME_IO_DSM:
 		memcpy(&range, at(m, c->prp1, sizeof(range)), sizeof(range));
-		memset(m->disk + range.lba * 512, 0, range.blocks * 512ull);
+		memset(m->disk + (range.lba << m->shift), 0, (u64)range.blocks << m->shift);
 		break;
 	}
 	m->fua += c->opcode == NVME_IO_WRITE && c->cdw12 >> 30 & 1;
 	if (m->stray_every && m->io % m->stray_every == 0)
 		post(m, m->pending[i].sq, 0x1234, 0, 0);
 	post(m, m->pending[i].sq, c->cid, 0, 0);
+	if (m->duplicate_every && m->io % m->duplicate_every == 0)
+		post(m, m->pending[i].sq, c->cid, 0, 0);
 }
 
 static void take(struct model *m, u32 sq, const struct nvme_command *c)
@@ -338,11 +366,12 @@ static struct model *model_create(struct sim *sim)
 
 	m->arena = calloc(1, ARENA);
 	m->disk = calloc(BLOCKS, 512);
-	m->transport = (struct nvme_transport){ &model_ops, MODEL_QUEUES };
+	m->transport = (struct nvme_transport){ .ops = &model_ops, .vector_count = MODEL_QUEUES };
 	m->sim = sim;
 	m->exec = sim_exec(sim, "device");
 	m->timer.fire = model_timer;
 	m->namespace_blocks = BLOCKS;
+	m->shift = 9;
 	m->grant = 3;
 	task_init(&m->task, m->exec, "model", model_run);
 	return m;

@@ -500,7 +500,7 @@ struct device *device_create(struct sim *sim, struct guest *guest)
 	d->arena = calloc(1, DEVICE_ARENA);
 	d->cache = calloc(DEVICE_SECTORS, 512);
 	d->medium = calloc(DEVICE_SECTORS, 512);
-	d->transport = (struct nvme_transport){ &transport_ops, DEVICE_QUEUES };
+	d->transport = (struct nvme_transport){ .ops = &transport_ops, .vector_count = DEVICE_QUEUES };
 	d->timer.fire = due;
 	d->grant = 1;
 	task_init(&d->task, d->exec, "device", fetch);

@@ -579,6 +579,7 @@ int main(int argc, char **argv)
 				"lost-write|stale-read|false-good] [--verbose]\n");
 		return 2;
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (!verbose)
 		log_set_sink(quiet);
 	for (u64 i = 0; i < runs; i++)

@@ -14,7 +14,8 @@ LOG_DOMAIN("nvme");
 
 static const char *const state_names[] = {
 	[NVME_OFF] = "off", [NVME_STOPPING] = "stopping queues", [NVME_DISABLING] = "disabling", [NVME_ENABLING] = "enabling",
-	[NVME_IDENTIFYING] = "identifying", [NVME_COUNTING] = "counting queues", [NVME_LISTING] = "listing namespaces",
+	[NVME_IDENTIFYING] = "identifying", [NVME_ASKING_EVENTS] = "asking for events",
+	[NVME_COUNTING] = "counting queues", [NVME_LISTING] = "listing namespaces",
 	[NVME_NAMESPACES] = "identifying namespaces", [NVME_QUEUES] = "creating queues", [NVME_READY] = "ready",
 	[NVME_SHUTDOWN_QUEUES] = "stopping queues for shutdown", [NVME_SHUTDOWN] = "shutting down",
 	[NVME_SHUT_DOWN] = "shut down", [NVME_FAILED] = "failed", [NVME_GONE] = "gone",
@@ -79,6 +80,9 @@ static void listed(struct nvme *n);
 static void namespace_known(struct nvme *n);
 static void create_next(struct nvme *n);
 static void list_namespaces(struct nvme *n);
+static void count_queues(struct nvme *n);
+static void look_next(struct nvme *n);
+static void log_read(struct nvme *n, const struct nvme_command *c);
 
 static void step_done(struct nvme_io *io, int result, u32 dw0)
 {
@@ -91,8 +95,14 @@ static void step_done(struct nvme_io *io, int result, u32 dw0)
 		n->state == NVME_ENABLING)
 		return; /* a life that is over */
 	if (result && n->state == NVME_READY) {
-		n->rescan_busy = false;
-		log_at(LOG_WARN, "%s: namespaces cannot be read again: status %#x", n->config.name, io->status);
+		log_at(LOG_WARN, "%s: what an event told of cannot be read: status %#x", n->config.name, io->status);
+		look_next(n);
+		return;
+	}
+	if (opcode == NVME_ADMIN_SET_FEATURES && io->command.cdw10 == NVME_FEATURE_ASYNC_EVENTS) {
+		if (result)
+			log_at(LOG_NOTICE, "%s: events cannot be switched on: status %#x", n->config.name, io->status);
+		count_queues(n);
 		return;
 	}
 	if (result) {
@@ -103,7 +113,7 @@ static void step_done(struct nvme_io *io, int result, u32 dw0)
 		return;
 	}
 	switch (opcode) {
-	case NVME_ADMIN_GET_LOG_PAGE: list_namespaces(n); return;
+	case NVME_ADMIN_GET_LOG_PAGE: log_read(n, &io->command); return;
 	case NVME_ADMIN_SET_FEATURES: counted(n, dw0); return;
 	case NVME_ADMIN_CREATE_CQ:
 	case NVME_ADMIN_CREATE_SQ: create_next(n); return;
@@ -151,13 +161,23 @@ static void identified(struct nvme *n)
 	copy_text(n->firmware, c.fr, sizeof(c.fr));
 	n->max_transfer = c.mdts && c.mdts < 20 ? MIN(most, PAGE_SIZE << c.mdts) : most;
 	n->write_cache = c.vwc & NVME_VWC_PRESENT;
+	n->has_write_zeroes = c.oncs & NVME_ONCS_WRITE_ZEROES;
+	n->has_dsm = c.oncs & NVME_ONCS_DSM;
 	if ((c.sqes & 0xf) > 6 || c.sqes >> 4 < 6 || (c.cqes & 0xf) > 4 || c.cqes >> 4 < 4) {
 		bringup_fail(n, -EPROTO, "queue entries of other sizes than 64 and 16 bytes");
 		return;
 	}
-	enter(n, NVME_COUNTING);
+	/* what a controller reports without being asked is its maker's choice: some report nothing */
+	enter(n, NVME_ASKING_EVENTS);
+	step(n, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = NVME_FEATURE_ASYNC_EVENTS,
+		.cdw11 = NVME_ASYNC_CRITICAL_KNOWN | (u32)(c.oaes & NVME_OAES_NAMESPACE ? NVME_ASYNC_NAMESPACE : 0) });
+}
+
+static void count_queues(struct nvme *n)
+{
 	u32 wanted = n->config.exec_count - 1;
 
+	enter(n, NVME_COUNTING);
 	step(n, (struct nvme_command){ .opcode = NVME_ADMIN_SET_FEATURES, .cdw10 = NVME_FEATURE_QUEUES,
 		.cdw11 = wanted | wanted << 16 });
 }
@@ -195,10 +215,10 @@ static void next_namespace(struct nvme *n)
 	}
 	n->known = t;
 	if (n->state == NVME_READY) {
-		n->rescan_busy = false;
 		n->rescans++;
 		if (n->config.changed)
 			n->config.changed(n);
+		look_next(n);
 		return;
 	}
 	enter(n, NVME_QUEUES);
@@ -273,14 +293,53 @@ static void create_next(struct nvme *n)
 					       .cdw11 = (u32)q->id << 16 | NVME_CQ_INTERRUPTS | NVME_QUEUE_CONTIGUOUS });
 }
 
-void bringup_rescan(struct nvme *n)
+/* ---- logs that events name: reading one is what lets the next event of its type come */
+
+static void look_next(struct nvme *n)
 {
-	if (n->state != NVME_READY || n->rescan_busy || n->step_busy)
+	u32 type = 0;
+
+	while (type < ARRAY_SIZE(n->logs_wanted) && !n->logs_wanted[type])
+		type++;
+	if (n->state != NVME_READY || n->step_busy || type == ARRAY_SIZE(n->logs_wanted))
 		return;
-	n->rescan_busy = true;
-	/* reading the log is what lets the next event come */
+	u8 log = n->logs_wanted[type];
+	u32 len = log == NVME_LOG_CHANGED_NAMESPACES ? 4096 : log == NVME_LOG_ERROR ? sizeof(struct nvme_error_entry) : 512;
+
+	n->logs_wanted[type] = 0;
+	memset(n->page, 0, NVME_IDENTIFY_SIZE);
 	step(n, (struct nvme_command){ .opcode = NVME_ADMIN_GET_LOG_PAGE, .nsid = NVME_NSID_ALL, .prp1 = n->page_address,
-				       .cdw10 = 1023u << 16 | NVME_LOG_CHANGED_NAMESPACES });
+				       .cdw10 = (len / 4 - 1) << 16 | log });
+}
+
+static void log_read(struct nvme *n, const struct nvme_command *c)
+{
+	struct nvme_smart smart;
+	struct nvme_error_entry error;
+
+	switch (c->cdw10 & 0xff) {
+	case NVME_LOG_CHANGED_NAMESPACES: list_namespaces(n); return;
+	case NVME_LOG_SMART:
+		memcpy(&smart, n->page, sizeof(smart));
+		n->critical_warning = smart.critical_warning;
+		log_at(LOG_NOTICE, "%s: critical warning %#x, %u K", n->config.name, smart.critical_warning,
+			(u32)smart.temperature);
+		break;
+	case NVME_LOG_ERROR:
+		memcpy(&error, n->page, sizeof(error));
+		log_at(LOG_NOTICE, "%s: the device complains: queue %u, command %u, status %#x", n->config.name, error.sq_id,
+			error.cid, error.status >> 1);
+		break;
+	}
+	look_next(n);
+}
+
+void bringup_look(struct nvme *n, u32 type, u8 log)
+{
+	if (type >= ARRAY_SIZE(n->logs_wanted) || !log)
+		return;
+	n->logs_wanted[type] = log; /* while another is read: its turn comes, and a change meanwhile is not missed */
+	look_next(n);
 }
 
 /* ---- registers */
@@ -300,7 +359,8 @@ static void enable(struct nvme *n)
 	queue_stop(a);
 	queue_resume(a); /* what the old life left ends here */
 	a->up = false;
-	n->rescan_busy = n->abort_busy = false;
+	n->abort_busy = false;
+	memset(n->logs_wanted, 0, sizeof(n->logs_wanted)); /* everything is read anew */
 	enter(n, NVME_ENABLING);
 	put(n, NVME_AQA, (NVME_QUEUE_DEPTH - 1) | (NVME_QUEUE_DEPTH - 1) << 16);
 	put(n, NVME_ASQ, (u32)a->sq_address);

@@ -113,8 +113,14 @@ void controller_timeout(struct nvme *n, u16 sq, u32 cid)
 	}
 	if (n->state != NVME_READY)
 		return;
-	if (cid == ~0u || controller_is_gone(n)) {
+	u32 csts = n->transport->ops->read(n->transport, NVME_CSTS);
+
+	if (cid == ~0u || csts == ~0u) {
 		controller_reset(n, sq ? "Abort did not help" : "an admin command is not answered");
+		return;
+	}
+	if (csts & NVME_CSTS_CFS || !(csts & NVME_CSTS_RDY)) { /* nobody is there to abort anything */
+		controller_reset(n, csts & NVME_CSTS_CFS ? "fatal status" : "the controller is not ready any more");
 		return;
 	}
 	if (n->abort_busy)
@@ -136,8 +142,7 @@ static void event_came(struct nvme_io *io, int result, u32 dw0)
 		return; /* a controller without events, or a life that is over */
 	n->events++;
 	log_at(LOG_INFO, "%s: event %#x", n->config.name, dw0);
-	if ((dw0 & 7) == NVME_EVENT_TYPE_NOTICE && (dw0 >> 8 & 0xff) == NVME_EVENT_NAMESPACES)
-		bringup_rescan(n);
+	bringup_look(n, dw0 & 7, (u8)(dw0 >> 16));
 	event_request(n);
 }
 
@@ -184,7 +189,8 @@ static void request_done(struct nvme_io *io, int result, u32 dw0)
 	r->done(r, result);
 }
 
-static bool build(struct nvme *n, struct nvme_request *r)
+/* 0, or why not */
+static int build(struct nvme *n, struct nvme_request *r)
 {
 	const struct nvme_namespace *s = find(n, r->nsid);
 	static const u8 opcodes[] = { [NVME_READ] = NVME_IO_READ, [NVME_WRITE] = NVME_IO_WRITE, [NVME_FLUSH] = NVME_IO_FLUSH,
@@ -192,42 +198,46 @@ static bool build(struct nvme *n, struct nvme_request *r)
 	struct nvme_command *c = &r->io.command;
 
 	if (!s || !s->block_size || (u32)r->operation >= ARRAY_SIZE(opcodes))
-		return false;
+		return -EINVAL;
 	r->io = (struct nvme_io){ .command = { .opcode = opcodes[r->operation], .nsid = r->nsid }, .done = request_done };
 	if (r->operation == NVME_FLUSH)
-		return true;
+		return 0;
+	if ((r->operation == NVME_WRITE_ZEROES && !n->has_write_zeroes) || (r->operation == NVME_DEALLOCATE && !n->has_dsm))
+		return -EOPNOTSUPP;
 	if (!r->blocks || !range_within(r->lba, r->blocks, 0, s->blocks))
-		return false;
+		return -EINVAL;
 	if (r->operation == NVME_DEALLOCATE) {
 		/* the range lies in memory the queue owns: it is put there when there is a slot */
 		c->cdw11 = NVME_DSM_DEALLOCATE;
 		c->cdw12 = (u32)r->lba;
 		c->cdw13 = (u32)(r->lba >> 32);
 		c->cdw14 = r->blocks;
-		return true;
+		return 0;
 	}
 	if (r->blocks > NVME_RW_NLB + 1)
-		return false;
+		return -EINVAL;
 	c->cdw10 = (u32)r->lba;
 	c->cdw11 = (u32)(r->lba >> 32);
 	c->cdw12 = (r->blocks - 1) | (r->fua && r->operation != NVME_READ ? (u32)NVME_RW_FUA : 0);
 	if (r->operation == NVME_WRITE_ZEROES)
-		return true;
+		return 0;
 	u64 len = (u64)r->blocks * s->block_size;
 
 	r->io.segments = r->segments;
 	r->io.segment_count = r->segment_count;
-	return len <= n->max_transfer && segments_fit(r, len);
+	return len <= n->max_transfer && segments_fit(r, len) ? 0 : -EINVAL;
 }
 
 void nvme_submit(struct nvme_queue *q, struct nvme_request *r)
 {
 	r->status = 0;
-	if (build(q->controller, r)) {
+	int refusal = build(q->controller, r);
+
+	if (!refusal) {
 		queue_submit(q, &r->io);
 		return;
 	}
-	r->io = (struct nvme_io){ .done = request_done };
+	r->io = (struct nvme_io){ .done = request_done, .refusal = refusal };
 	list_push(&q->failing, &r->io.link);
 	task_wake(&q->task);
 }
@@ -344,6 +354,11 @@ void nvme_remove(struct nvme *n, struct op *done)
 		begin_removal(n);
 }
 
+void nvme_reset(struct nvme *n)
+{
+	controller_reset(n, "asked for");
+}
+
 void *nvme_context(struct nvme *n)
 {
 	return n->config.ctx;
@@ -379,6 +394,21 @@ u32 nvme_max_transfer(const struct nvme *n)
 bool nvme_has_write_cache(const struct nvme *n)
 {
 	return n->write_cache;
+}
+
+bool nvme_has_write_zeroes(const struct nvme *n)
+{
+	return n->has_write_zeroes;
+}
+
+bool nvme_has_deallocate(const struct nvme *n)
+{
+	return n->has_dsm;
+}
+
+bool nvme_is_translated(const struct nvme *n)
+{
+	return n->transport->translated;
 }
 
 void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address)
@@ -435,6 +465,7 @@ void nvme_inspect(void *object, struct inspect *in)
 	inspect_count(in, "aborts", n->aborts);
 	inspect_count(in, "events", n->events);
 	inspect_count(in, "rescans", n->rescans);
+	inspect_hex(in, "critical_warning", n->critical_warning);
 	inspect_hex(in, "last_status", n->last_status);
 	inspect_child(in, "namespaces", namespaces_inspect, n);
 	inspect_child(in, "queues", queues_inspect, n);

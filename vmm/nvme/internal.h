@@ -11,10 +11,18 @@
 #define ADMIN_TIMEOUT_NS 10000000000ull
 #define RESETS_IN_A_ROW 3u
 
+/*
+ * A command identifier is the slot's index and, above it, how often the slot was used: a completion that comes twice, or late,
+ * must not end the command that has the slot now.
+ */
+#define CID_SLOT (NVME_QUEUE_DEPTH - 1)
+#define CID_USES (0x10000 / NVME_QUEUE_DEPTH - 1) /* 0xffff is no identifier: in the error log it means none */
+
 struct slot {
 	struct nvme_io *io; /* NULL: free */
 	u64 deadline_ns;
 	bool aborting;
+	u16 uses; /* modulo CID_USES */
 };
 
 struct nvme_queue {
@@ -39,7 +47,7 @@ struct nvme_queue {
 	struct timer tick;
 	struct op to_queue, to_home; /* orders of the controller and their answers: one at a time */
 	struct op abort_op;
-	atomic_bool abort_posted;
+	atomic_bool abort_posted, hopeless; /* hopeless: whatever was posted, a reset is what is wanted */
 	u16 abort_cid;
 	u64 commands, completions, interrupts, doorbells, retries, timeouts, errors, strays, waits;
 	u64 latency[32]; /* by log2 of microseconds */
@@ -55,7 +63,7 @@ struct nvme {
 	u32 queue_count; /* granted */
 	u32 doorbell_stride, ready_timeout_ms, max_transfer;
 	u32 timeout_ms; /* of I/O; an operator may set it */
-	bool write_cache;
+	bool write_cache, has_write_zeroes, has_dsm;
 	void *page; /* identify and log data */
 	u64 page_address;
 	struct namespaces {
@@ -70,7 +78,9 @@ struct nvme {
 	u64 deadline_ns;
 	struct timer timer;
 	struct nvme_io step, abort, event;
-	bool abort_busy, rescan_busy, reset_wanted, step_busy;
+	bool abort_busy, reset_wanted, step_busy;
+	u8 logs_wanted[3]; /* by type of event: the log to read, 0 none */
+	u8 critical_warning;
 	u32 resets_in_a_row;
 	struct op *shutdown_done, *remove_done;
 	char serial[21], model[41], firmware[9];
@@ -106,8 +116,8 @@ bool controller_is_gone(struct nvme *n);
 /* ---- bringup.c; home */
 void bringup_begin(struct nvme *n);
 void bringup_fail(struct nvme *n, int result, const char *what);
-/* read the list of namespaces again */
-void bringup_rescan(struct nvme *n);
+/* an event of this type names this log */
+void bringup_look(struct nvme *n, u32 type, u8 log);
 void bringup_timer(struct timer *timer);
 const char *bringup_state_name(enum nvme_state state);
 void bringup_disable(struct nvme *n);

@@ -31,6 +31,7 @@ struct nvme_transport_ops {
 struct nvme_transport {
 	const struct nvme_transport_ops *ops;
 	u32 vector_count;
+	bool translated; /* its addresses are its own: a guest physical address means nothing to the device */
 };
 
 /* ---- requests */
@@ -57,7 +58,7 @@ struct nvme_io { /* one command; private */
 	void (*done)(struct nvme_io *io, int result, u32 dw0);
 	const struct nvme_segment *segments;
 	u32 segment_count;
-	u64 data_len;
+	int refusal; /* of one that is not given to the device */
 	u16 status;
 	u8 tries;
 };
@@ -72,7 +73,8 @@ struct nvme_request { /* the caller's until done(), with its segments and their 
 	u32 segment_count;
 	/*
 	 * On the queue's executor, once. 0, or -EIO (the device failed it; status says how), -EINVAL (segments, range),
-	 * -EROFS, -ENODEV (the device is gone or given up), -ETIMEDOUT (never answered, and it was tried again).
+	 * -EOPNOTSUPP (it has no such command), -EROFS, -ENODEV (the device is gone or given
+	 * up), -ETIMEDOUT (never answered, and it was tried again).
 	 * A write that failed may or may not have reached the medium.
 	 */
 	void (*done)(struct nvme_request *r, int result);
@@ -85,8 +87,9 @@ void nvme_submit(struct nvme_queue *q, struct nvme_request *r);
 
 /* ---- controller */
 enum nvme_state {
-	NVME_OFF, NVME_STOPPING, NVME_DISABLING, NVME_ENABLING, NVME_IDENTIFYING, NVME_COUNTING, NVME_LISTING, NVME_NAMESPACES,
-	NVME_QUEUES, NVME_READY, NVME_SHUTDOWN_QUEUES, NVME_SHUTDOWN, NVME_SHUT_DOWN, NVME_FAILED, NVME_GONE,
+	NVME_OFF, NVME_STOPPING, NVME_DISABLING, NVME_ENABLING, NVME_IDENTIFYING, NVME_ASKING_EVENTS, NVME_COUNTING,
+	NVME_LISTING, NVME_NAMESPACES, NVME_QUEUES, NVME_READY, NVME_SHUTDOWN_QUEUES, NVME_SHUTDOWN,
+	NVME_SHUT_DOWN, NVME_FAILED, NVME_GONE,
 };
 
 struct nvme_namespace {
@@ -118,6 +121,8 @@ void nvme_start(struct nvme *n);
 void nvme_shutdown(struct nvme *n, struct op *done);
 /* home: the device is being taken away. Nothing touches it once done() ran; everything ended and ends with -ENODEV. */
 void nvme_remove(struct nvme *n, struct op *done);
+/* home: a controller reset; what is under way is given to it again. In another state than NVME_READY: when it gets there. */
+void nvme_reset(struct nvme *n);
 void *nvme_context(struct nvme *n);
 enum nvme_state nvme_state(const struct nvme *n);
 
@@ -128,6 +133,11 @@ u32 nvme_namespace_count(const struct nvme *n);
 const struct nvme_namespace *nvme_namespace_at(const struct nvme *n, u32 i);
 u32 nvme_max_transfer(const struct nvme *n);
 bool nvme_has_write_cache(const struct nvme *n);
+/* commands that a controller need not have: NVME_WRITE_ZEROES and NVME_DEALLOCATE end with -EOPNOTSUPP without them */
+bool nvme_has_write_zeroes(const struct nvme *n);
+bool nvme_has_deallocate(const struct nvme *n);
+/* the device sees only what nvme_dma_alloc() gave */
+bool nvme_is_translated(const struct nvme *n);
 /* home: the transport's dma_alloc(), for users' own buffers */
 void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address);
 /* home; queues are deferred to their executors */

@@ -8,6 +8,7 @@
 
 LOG_DOMAIN("nvme");
 
+_Static_assert(!(NVME_QUEUE_DEPTH & CID_SLOT), "slots are a power of two");
 _Static_assert((LIST_ENTRIES + 1) * 8 <= LIST_BYTES && LISTS_PER_PAGE * LIST_BYTES <= PAGE_SIZE, "PRP lists cross no page");
 
 static void ring(struct nvme_queue *q, bool completion, u32 value)
@@ -56,24 +57,30 @@ static void put_range(struct nvme_queue *q, u32 cid, struct nvme_io *io)
 	memcpy(entries, &range, sizeof(range));
 }
 
+static u16 cid_of(const struct nvme_queue *q, u32 slot)
+{
+	return (u16)(q->slots[slot].uses * NVME_QUEUE_DEPTH + slot);
+}
+
 static void give_to_device(struct nvme_queue *q, struct nvme_io *io)
 {
-	u32 cid = q->free[--q->free_count];
+	u32 slot = q->free[--q->free_count];
 	u64 now = exec_now_ns(q->exec);
-	struct slot *s = &q->slots[cid];
+	struct slot *s = &q->slots[slot];
 
-	io->command.cid = (u16)cid;
+	s->uses = (u16)((s->uses + 1) % CID_USES);
+	io->command.cid = cid_of(q, slot);
 	if (io->segment_count)
-		put_prps(q, cid, io);
+		put_prps(q, slot, io);
 	else if (q->id && io->command.opcode == NVME_IO_DSM)
-		put_range(q, cid, io);
-	*s = (struct slot){ .io = io };
+		put_range(q, slot, io);
+	*s = (struct slot){ .io = io, .uses = s->uses };
 	s->deadline_ns = now + (q->id ? q->controller->timeout_ms * 1000000ull : ADMIN_TIMEOUT_NS);
 	/* the device keeps event requests for as long as it likes */
 	if (!q->id && io->command.opcode == NVME_ADMIN_ASYNC_EVENT)
 		s->deadline_ns = ~0ull;
 	q->untimed += s->deadline_ns == ~0ull;
-	q->started_ns[cid] = now;
+	q->started_ns[slot] = now;
 	q->in_flight++;
 	q->commands++;
 	q->sq[q->sq_tail] = io->command;
@@ -149,7 +156,7 @@ static struct nvme_io *take_back(struct nvme_queue *q, u32 cid)
 	struct nvme_io *io = q->slots[cid].io;
 
 	q->untimed -= q->slots[cid].deadline_ns == ~0ull;
-	q->slots[cid] = (struct slot){ 0 };
+	q->slots[cid] = (struct slot){ .uses = q->slots[cid].uses };
 	q->free[q->free_count++] = cid;
 	q->in_flight--;
 	return io;
@@ -157,16 +164,18 @@ static struct nvme_io *take_back(struct nvme_queue *q, u32 cid)
 
 static void finish(struct nvme_queue *q, const struct nvme_completion *c)
 {
+	u32 slot = c->cid & CID_SLOT;
+
 	q->sq_head = c->sq_head;
-	if (c->cid >= NVME_QUEUE_DEPTH || !q->slots[c->cid].io) {
+	if (!q->slots[slot].io || cid_of(q, slot) != c->cid) {
 		q->strays++;
 		log_guest("%s: queue %u: a completion for command %u, which is not under way",
 			q->controller->config.name, q->id, c->cid);
 		return;
 	}
-	count_latency(q, c->cid);
+	count_latency(q, slot);
 	q->completions++;
-	struct nvme_io *io = take_back(q, c->cid);
+	struct nvme_io *io = take_back(q, slot);
 
 	io->status = c->status >> 1;
 	if (io->status & NVME_STATUS_MASK) {
@@ -216,7 +225,7 @@ static void run(struct task *task)
 	while ((node = list_pop(&q->failing))) {
 		struct nvme_io *io = container_of(node, struct nvme_io, link);
 
-		io->done(io, -EINVAL, 0);
+		io->done(io, io->refusal, 0);
 	}
 	if (q->controller->state >= NVME_SHUT_DOWN)
 		queue_fail_all(q, -ENODEV);
@@ -229,8 +238,9 @@ static void tell_home(struct op *op, int cid)
 {
 	struct nvme_queue *q = container_of(op, struct nvme_queue, abort_op);
 
-	q->abort_posted = false;
-	controller_timeout(q->controller, q->id, (u32)cid);
+	/* in this order: what finds this post under way has said `hopeless` before */
+	atomic_store(&q->abort_posted, false);
+	controller_timeout(q->controller, q->id, atomic_load(&q->hopeless) ? ~0u : (u32)cid);
 }
 
 static void late(struct nvme_queue *q, u32 cid, u64 now)
@@ -241,14 +251,15 @@ static void late(struct nvme_queue *q, u32 cid, u64 now)
 	q->timeouts++;
 	log_at(LOG_WARN, "%s: queue %u: command %u (opcode %#x) is not answered%s", q->controller->config.name, q->id, cid,
 	       s->io->command.opcode, hopeless ? ": reset" : ": abort");
-	s->aborting = true;
 	s->deadline_ns = now + q->controller->timeout_ms * 1000000ull;
-	if (hopeless)
+	if (hopeless) {
 		q->broken = true;
-	if (q->abort_posted)
-		return; /* this one's turn comes with its next deadline */
-	q->abort_posted = true;
-	exec_post(q->controller->config.home, &q->abort_op, tell_home, hopeless ? -1 : (int)cid);
+		atomic_store(&q->hopeless, true);
+	}
+	if (atomic_exchange(&q->abort_posted, true))
+		return; /* a reset is heard of all the same; an abort's turn comes with the next deadline */
+	s->aborting = true;
+	exec_post(q->controller->config.home, &q->abort_op, tell_home, hopeless ? -1 : cid_of(q, cid));
 }
 
 static void tick(struct timer *timer)
@@ -307,6 +318,7 @@ void queue_clear(struct nvme_queue *q)
 		q->free[i] = i;
 	memset(q->cq, 0, NVME_QUEUE_DEPTH * sizeof(*q->cq));
 	q->broken = false;
+	atomic_store(&q->hopeless, false);
 }
 
 void queue_stop(struct nvme_queue *q)

@@ -41,7 +41,7 @@ struct nvme_disk {
 	struct disk disk;
 	struct nvme *nvme;
 	u32 nsid, max_transfer;
-	bool deallocates;
+	bool deallocates, writes_zeroes;
 	bool (*address)(void *ctx, const void *at, size_t len, u64 *ret);
 	void *ctx;
 	struct exec *execs[NVME_QUEUES_MAX];
@@ -114,8 +114,8 @@ static u64 fill_direct(struct slot *s, u64 len, u32 *ret_segments)
 	while (n < SEGMENTS_MAX && disk_cursor_next(&c, SIZE_MAX, &piece)) {
 		struct nvme_segment *g = &s->segments[n];
 
-		if (!d->address(d->ctx, piece.iov_base, piece.iov_len, &g->address) || (g->address | piece.iov_len) & 3 ||
-		    (n && g->address & (PAGE_SIZE - 1)))
+		if (!d->address || !d->address(d->ctx, piece.iov_base, piece.iov_len, &g->address) ||
+		    (g->address | piece.iov_len) & 3 || (n && g->address & (PAGE_SIZE - 1)))
 			break;
 		g->len = (u32)piece.iov_len;
 		sum += g->len;
@@ -172,6 +172,21 @@ static void prepare_data(struct slot *s)
 	s->request.segment_count = n;
 }
 
+/* a device that cannot write zeroes by itself gets them from the bounce buffer */
+static void prepare_zeroes(struct slot *s)
+{
+	struct disk_request *r = s->owner;
+	u32 size = s->lane->disk->disk.sector_size;
+
+	s->step = MIN(r->count - r->progress, (u64)BOUNCE_LEN / size);
+	memset(s->bounce, 0, s->step * size);
+	s->segments[0] = (struct nvme_segment){ s->bounce_address, (u32)s->step * size };
+	s->request.segment_count = 1;
+	s->request.operation = NVME_WRITE;
+	s->request.lba = r->sector + r->progress;
+	s->request.blocks = (u32)s->step;
+}
+
 static void prepare_range(struct slot *s)
 {
 	struct disk_request *r = s->owner;
@@ -204,6 +219,8 @@ static void step(struct slot *s)
 		s->request.operation = NVME_FLUSH;
 	else if (has_data(r))
 		prepare_data(s);
+	else if (r->op == DISK_WRITE_ZEROES && !d->writes_zeroes)
+		prepare_zeroes(s);
 	else
 		prepare_range(s);
 	count(&s->lane->steps, 1);
@@ -393,14 +410,16 @@ static const struct nvme_namespace *namespace_of(const struct nvme_disk_config *
 
 static int fill(struct nvme_disk *d, const struct nvme_disk_config *config, const struct nvme_namespace *s)
 {
+	bool deallocates = s->deallocates && nvme_has_deallocate(config->nvme);
 	u32 queues = 0;
 	int r = 0;
 
-	*d = (struct nvme_disk){ .nvme = config->nvme, .nsid = s->nsid, .deallocates = s->deallocates,
+	*d = (struct nvme_disk){ .nvme = config->nvme, .nsid = s->nsid, .deallocates = deallocates,
+				 .writes_zeroes = nvme_has_write_zeroes(config->nvme),
 				 .address = config->address, .ctx = config->ctx };
 	d->disk = (struct disk){ .ops = &ops, .kind = "nvme", .sector_size = s->block_size, .sectors = s->blocks,
 				 .physical_size = MAX(PAGE_SIZE, s->block_size),
-				 .unmap_granularity = s->deallocates ? PAGE_SIZE / s->block_size : 0,
+				 .unmap_granularity = deallocates ? PAGE_SIZE / s->block_size : 0,
 				 .read_only = s->readonly, .id = id_of(s, &config->id) };
 	d->max_transfer = ALIGN_DOWN(nvme_max_transfer(config->nvme), s->block_size);
 	d->exec_count = MIN(config->exec_count, NVME_QUEUES_MAX);

@@ -12,6 +12,7 @@ struct nvme_disk_config {
 	/*
 	 * Where the device finds these bytes, contiguous there; false: nowhere, they are copied. Any thread. The device goes to
 	 * that address unchecked: say yes only to memory that its user, the guest, may read and write.
+	 * NULL: all is copied.
 	 */
 	bool (*address)(void *ctx, const void *at, size_t len, u64 *ret);
 	void *ctx;

@@ -1,4 +1,7 @@
-/* Memory whose physical address stays: huge pages are neither swapped nor moved by compaction. */
+/*
+ * Memory whose address stays. Behind an IOMMU it is mapped for the device, which pins it. Without one its physical address must
+ * not change: huge pages are neither swapped nor moved by compaction.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,6 +22,7 @@ LOG_DOMAIN("dma");
 #define PAGEMAP_PRESENT BIT(63)
 
 struct dma_pool {
+	struct vfio_device *iommu; /* NULL: physical addresses */
 	struct {
 		u8 *at;
 		u64 address;
@@ -28,9 +32,13 @@ struct dma_pool {
 	u64 allocations, failures;
 };
 
-struct dma_pool *dma_pool_create(void)
+struct dma_pool *dma_pool_create(struct vfio_device *device)
 {
-	return calloc(1, sizeof(struct dma_pool));
+	struct dma_pool *pool = calloc(1, sizeof(*pool));
+
+	if (pool && device && vfio_has_iommu(device))
+		pool->iommu = device;
+	return pool;
 }
 
 void dma_pool_destroy(struct dma_pool *pool)
@@ -56,33 +64,44 @@ static int physical_address(const void *at, u64 *ret)
 	return 0;
 }
 
-static int grow(struct dma_pool *pool)
+/* of a huge page, which is contiguous */
+static int huge_address(u8 *at, u64 *ret)
 {
 	u64 first = 0, last = 0;
-
-	if (pool->count == HUGE_MAX)
-		return log_err(-ENOSPC, "%u huge pages are used already", HUGE_MAX);
-	u8 *at = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_LOCKED | MAP_POPULATE,
-		      -1, 0);
-
-	if (at == MAP_FAILED)
-		return log_err(-errno,
-			"no huge page for DMA: /proc/sys/vm/nr_overcommit_hugepages, or too little memory for VTL2");
-	memset(at, 0, HUGE_SIZE);
 	int r = physical_address(at, &first);
 
 	if (!r)
 		r = physical_address(at + HUGE_SIZE - PAGE_SIZE, &last);
 	if (!r && last != first + HUGE_SIZE - PAGE_SIZE)
 		r = -EFAULT;
+	if (r)
+		return log_err(r, "physical address of a huge page");
+	*ret = first;
+	return 0;
+}
+
+static int grow(struct dma_pool *pool)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | (pool->iommu ? 0 : MAP_HUGETLB | MAP_LOCKED);
+	u64 address = 0;
+
+	if (pool->count == HUGE_MAX)
+		return log_err(-ENOSPC, "%u huge pages are used already", HUGE_MAX);
+	u8 *at = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if (at == MAP_FAILED)
+		return log_err(-errno, pool->iommu ? "no memory for DMA" :
+			"no huge page for DMA: /proc/sys/vm/nr_overcommit_hugepages, or too little memory for VTL2");
+	memset(at, 0, HUGE_SIZE);
+	int r = pool->iommu ? vfio_map_anywhere(pool->iommu, at, HUGE_SIZE, HUGE_SIZE, &address) : huge_address(at, &address);
+
 	if (r) {
 		munmap(at, HUGE_SIZE);
-		return log_err(r, "physical address of a huge page");
+		return r;
 	}
 	pool->pages[pool->count].at = at;
 	pool->pages[pool->count].used = 0;
-	pool->pages[pool->count++].address = first;
+	pool->pages[pool->count++].address = address;
 	return 0;
 }
 
@@ -108,7 +127,7 @@ void dma_pool_inspect(void *object, struct inspect *in)
 {
 	struct dma_pool *pool = object;
 
-	inspect_u64(in, "huge_pages", pool->count);
+	inspect_u64(in, "huge_pages", pool->count); /* pieces of that size, behind an IOMMU */
 	inspect_u64(in, "used_in_last", pool->count ? pool->pages[pool->count - 1].used : 0);
 	inspect_count(in, "allocations", pool->allocations);
 	inspect_count(in, "failures", pool->failures);

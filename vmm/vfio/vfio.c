@@ -1,10 +1,6 @@
-#include "vmm/vfio/vfio.h"
-
-#include <dirent.h>
+/* A function once its group is open: BARs, interrupts, and giving it back. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/vfio.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,138 +11,11 @@
 
 #include "lib/log/log.h"
 #include "spec/pci.h"
-#include "spec/vpci.h"
+#include "vmm/vfio/internal.h"
 
 LOG_DOMAIN("vfio");
 
-#define BUS "/sys/bus/vmbus/devices"
-#define MAPPINGS_MAX 6u
-
-struct vector {
-	struct vfio_device *device;
-	int fd;
-	struct op op;
-	struct iovec iov;
-	u64 count, interrupts;
-	struct task *task;
-};
-
-struct vfio_device {
-	char address[16];
-	int container, group, fd;
-	struct vfio_region_info config;
-	struct {
-		void *at;
-		u64 len;
-	} mappings[MAPPINGS_MAX];
-	u32 mapping_count, vector_count, vectors_offered;
-	struct vector vectors[VFIO_VECTORS_MAX], request;
-};
-
-/* ---- sysfs */
-
-/* an entry of a folder that looks like this; false: none */
-static bool find_entry(const char *folder, const char *format, char *out, size_t size)
-{
-	DIR *dir = opendir(folder);
-	u32 a, b, c, d;
-	bool found = false;
-
-	for (struct dirent *e; dir && !found && (e = readdir(dir));)
-		if (sscanf(e->d_name, format, &a, &b, &c, &d) >= 2) {
-			snprintf(out, size, "%.255s", e->d_name);
-			found = true;
-		}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
-/* path of the function behind an instance: <bus>/<instance>/pciDDDD:00/DDDD:00:00.0 */
-static int find_function(const struct guid *instance, char *path, size_t size, char address[16])
-{
-	char folder[128], name[256], text[GUID_STRLEN + 1];
-
-	guid_format(instance, text);
-	snprintf(folder, sizeof(folder), BUS "/%s", text);
-	if (!find_entry(folder, "pci%x:%x", name, sizeof(name)) || strlen(name) > 16)
-		return -ENOENT;
-	snprintf(folder, sizeof(folder), BUS "/%s/%.16s", text, name);
-	if (!find_entry(folder, "%x:%x:%x.%x", name, sizeof(name)) || strlen(name) > 15)
-		return -ENOENT;
-	snprintf(address, 16, "%.15s", name);
-	snprintf(path, size, "%s/%.15s", folder, name);
-	return 0;
-}
-
-/* the last part of a symbolic link's target */
-static int link_name(const char *path, char *out, size_t size)
-{
-	char target[256];
-	ssize_t len = readlink(path, target, sizeof(target) - 1);
-
-	if (len <= 0)
-		return -ENOENT;
-	target[len] = 0;
-	const char *slash = strrchr(target, '/');
-
-	slash = slash ? slash + 1 : target;
-	if (strlen(slash) >= size)
-		return -ENAMETOOLONG;
-	memcpy(out, slash, strlen(slash) + 1);
-	return 0;
-}
-
-static bool is_bound(const char *function)
-{
-	char path[300], driver[64];
-
-	snprintf(path, sizeof(path), "%s/driver", function);
-	return !link_name(path, driver, sizeof(driver)) && !strcmp(driver, "vfio-pci");
-}
-
-u32 vfio_find(struct guid *list, u32 max)
-{
-	DIR *dir = opendir(BUS);
-	char path[256], address[16];
-	u32 count = 0;
-
-	for (struct dirent *e; dir && count < max && (e = readdir(dir));)
-		if (guid_parse(e->d_name, &list[count]) && !find_function(&list[count], path, sizeof(path), address) &&
-			is_bound(path))
-			count++;
-	if (dir)
-		closedir(dir);
-	return count;
-}
-
 /* ---- open */
-
-static int open_group(struct vfio_device *d, const char *function)
-{
-	struct vfio_group_status status = { .argsz = sizeof(status) };
-	char path[300], number[32];
-
-	snprintf(path, sizeof(path), "%s/iommu_group", function);
-	if (link_name(path, number, sizeof(number)))
-		return log_err(-ENOENT,
-			"%s has no IOMMU group: is vfio.enable_unsafe_noiommu_mode=1 on the command line?", d->address);
-	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%s", number);
-	d->group = open(path, O_RDWR | O_CLOEXEC);
-	if (d->group < 0)
-		return log_err(-errno, "%s of %s", path, d->address);
-	d->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	if (d->container < 0)
-		return log_err(-errno, "/dev/vfio/vfio");
-	if (ioctl(d->group, VFIO_GROUP_GET_STATUS, &status) || !(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		return log_err(-EBUSY, "group %s of %s is not viable", number, d->address);
-	if (ioctl(d->group, VFIO_GROUP_SET_CONTAINER, &d->container))
-		return log_err(-errno, "container of %s", d->address);
-	if (ioctl(d->container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU))
-		return log_err(-errno, "%s without an IOMMU", d->address);
-	d->fd = ioctl(d->group, VFIO_GROUP_GET_DEVICE_FD, d->address);
-	return d->fd < 0 ? log_err(-errno, "device %s", d->address) : 0;
-}
 
 static int open_device(struct vfio_device *d)
 {
@@ -164,20 +33,20 @@ static int open_device(struct vfio_device *d)
 	return 0;
 }
 
-int vfio_open(const struct guid *instance, struct vfio_device **ret)
+int vfio_open_function(const char *function, struct vfio_device **ret)
 {
-	char function[256], address[16];
-	int r = find_function(instance, function, sizeof(function), address);
+	const char *slash = strrchr(function, '/'), *address = slash ? slash + 1 : function;
+	struct vfio_device *d;
+	int r;
 
-	if (r)
-		return r;
-	struct vfio_device *d = calloc(1, sizeof(*d));
-
+	if (strlen(address) >= sizeof(d->address))
+		return log_err(-ENAMETOOLONG, "%.64s is no function's folder", function);
+	d = calloc(1, sizeof(*d));
 	if (!d)
 		return log_err(-ENOMEM, "%s", address);
 	d->container = d->group = d->fd = -1;
-	memcpy(d->address, address, sizeof(d->address));
-	r = open_group(d, function);
+	memcpy(d->address, address, strlen(address) + 1);
+	r = group_open(d, function);
 	if (!r)
 		r = open_device(d);
 	if (r) {
@@ -186,6 +55,14 @@ int vfio_open(const struct guid *instance, struct vfio_device **ret)
 	}
 	*ret = d;
 	return 0;
+}
+
+int vfio_open(const struct guid *instance, struct vfio_device **ret)
+{
+	char function[256], address[16];
+	int r = sysfs_function(instance, function, sizeof(function), address);
+
+	return r ? r : vfio_open_function(function, ret);
 }
 
 void vfio_release(struct vfio_device *d)
@@ -332,6 +209,9 @@ void vfio_inspect(void *object, struct inspect *in)
 	struct vfio_device *d = object;
 
 	inspect_str(in, "address", d->address);
+	inspect_bool(in, "iommu", d->iommu);
+	inspect_count(in, "maps", d->maps);
+	inspect_count(in, "mapped_bytes", d->mapped_bytes);
 	inspect_u64(in, "vectors_offered", d->vectors_offered);
 	for (u32 i = 0; i < d->vector_count; i++) {
 		char name[24];

@@ -1,6 +1,7 @@
 /*
- * A PCI function that the host assigned to VTL2, through VFIO without an IOMMU: the device sees physical addresses, and
- * VTL2's are the guest's. Linux Documentation/driver-api/vfio.rst, include/uapi/linux/vfio.h.
+ * A PCI function through VFIO. What the host assigned to VTL2 has no IOMMU there: the device sees physical addresses, and
+ * VTL2's are the guest's. A function in an IOMMU group sees what was mapped for it and nothing else. Linux
+ * Documentation/driver-api/vfio.rst, include/uapi/linux/vfio.h.
  */
 #pragma once
 
@@ -20,6 +21,8 @@ u32 vfio_find(struct guid *list, u32 max);
  * such instance, or nothing bound; the rest is said.
  */
 int vfio_open(const struct guid *instance, struct vfio_device **ret) __must_check;
+/* the same for any function bound to vfio-pci, by its folder in /sys, e.g. /sys/bus/pci/devices/0000:00:04.0 */
+int vfio_open_function(const char *folder, struct vfio_device **ret) __must_check;
 /* no executor may still wait for its interrupts; NULL is fine */
 void vfio_close(struct vfio_device *d);
 
@@ -38,10 +41,24 @@ void vfio_release(struct vfio_device *d);
 const char *vfio_address(const struct vfio_device *d);
 void vfio_inspect(void *d, struct inspect *in);
 
-/* ---- memory for DMA that does not move: huge pages, handed out piece by piece, given back all at once */
+/* ---- what the device's addresses mean */
+/* false: they are physical */
+bool vfio_has_iommu(const struct vfio_device *d);
+/*
+ * With an IOMMU: the device finds this memory, whole pages, at that address, or at one chosen from the top of what the IOMMU
+ * can do down, a multiple of align. Pinned until unmapped or released. Not two at a time. -EOPNOTSUPP without an IOMMU; said.
+ */
+int vfio_map_dma(struct vfio_device *d, void *at, u64 len, u64 address) __must_check;
+int vfio_map_anywhere(struct vfio_device *d, void *at, u64 len, u64 align, u64 *ret_address) __must_check;
+/* exactly what was mapped; said */
+int vfio_unmap_dma(struct vfio_device *d, u64 address, u64 len) __must_check;
+
+/* ---- memory for DMA that does not move, handed out piece by piece, given back all at once */
 struct dma_pool;
 
-struct dma_pool *dma_pool_create(void) __must_check; /* no memory is taken yet */
+/* For this device, which outlives its users; NULL: one without an IOMMU. No memory is taken yet. */
+struct dma_pool *dma_pool_create(struct vfio_device *device) __must_check;
+/* the device was released before: it may still write */
 void dma_pool_destroy(struct dma_pool *pool);
 /* whole pages, zeroed, contiguous, at most 2 MiB; NULL: none, said */
 void *dma_pool_alloc(struct dma_pool *pool, u32 len, u64 *ret_address);

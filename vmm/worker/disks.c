@@ -48,6 +48,8 @@ static struct disk *open_source(struct disks *d, const struct storage_source *s)
 	struct nvme_disk_config config = { .nvme = r->nvme, .nsid = space->nsid, .id = r->instance, .execs = execs,
 					   .address = guest_memory, .ctx = w };
 
+	if (nvme_is_translated(r->nvme))
+		config.address = NULL; /* behind an IOMMU that VTL0's memory is not mapped in */
 	config.exec_count = MIN(w->layout.vp_count, NVME_QUEUES_MAX);
 	for (u32 i = 0; i < config.exec_count; i++)
 		execs[i] = w->vps[i].vp.exec;

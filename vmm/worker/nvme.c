@@ -189,12 +189,13 @@ static int device_open(struct nvme_device *d)
 	if (r)
 		return r;
 	snprintf(d->name, sizeof(d->name), "%s", vfio_address(d->vfio));
-	d->dma = dma_pool_create();
+	d->dma = dma_pool_create(d->vfio);
 	if (!d->dma)
 		return log_err(-ENOMEM, "%s", d->name);
 	r = vfio_map_bar(d->vfio, 0, &registers, &d->registers_len);
 	d->registers = registers;
 	d->transport.ops = &transport_ops;
+	d->transport.translated = vfio_has_iommu(d->vfio);
 	d->transport.vector_count = MIN(vfio_vector_count(d->vfio), d->owner->exec_count + 1);
 	if (!r)
 		r = vfio_enable_interrupts(d->vfio, d->transport.vector_count);

@@ -30,6 +30,12 @@ static void good_ones(void **state)
 	assert_int_equal(c.faults[0].argument, 20);
 	assert_int_equal(c.faults[0].every, 10);
 	assert_int_equal(c.faults[1].kind, NVME_FAULT_DROP);
+	assert_int_equal(nvme_target_parse("f,fault=media:10+20/3,fault=status:281,fault=capacity:7", &c, why, sizeof(why)), 0);
+	assert_int_equal(c.faults[0].argument, 10);
+	assert_int_equal(c.faults[0].count, 20);
+	assert_int_equal(c.faults[0].every, 3);
+	assert_int_equal(c.faults[1].argument, 0x281);
+	assert_int_equal(c.faults[2].argument, 7);
 }
 
 static void bad_ones(void **state)
@@ -38,7 +44,8 @@ static void bad_ones(void **state)
 		"", ",x=1", "ram:", "ram:5", "ram:-4K", "ram:99999999999999999999G", "f,block=1000", "f,queues=0", "f,queues=65",
 		"f,queues=", "f,readonly", "f,readonly=maybe", "f,serial=", "f,serial=123456789012345678901", "f,instance=1",
 		"f,fault=delay", "f,fault=drop:1", "f,fault=status:fff", "f,fault=x", "f,fault=drop/0",
-			"f,fault=drop/", "f,nosuch=1",
+		"f,fault=drop/", "f,fault=media:10", "f,fault=media:10+", "f,fault=media:+3", "f,fault=media:1+0",
+		"f,fault=media", "f,fault=stall:65", "f,fault=stall:0", "f,nosuch=1",
 	};
 	struct nvme_target_config c = { .block_size = 7 };
 	char why[320];

@@ -1,6 +1,7 @@
 /* The bus as pci-hyperv would meet it: over VMBus, with the loop on a thread of its own. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -21,7 +22,7 @@ static struct {
 	u32 offers, opened, rescinds, relid;
 	u32 interrupts, vp;
 	u8 vector;
-	u32 resets;
+	u32 resets, worked;
 } seen;
 static struct loop *loop;
 static struct vmbus *vmbus;
@@ -33,7 +34,19 @@ static struct ring out, in;
 
 static u64 device_read(struct pci_function *f, u32 b, u64 offset, u32 size) { return offset; }
 static void device_write(struct pci_function *f, u32 b, u64 offset, u32 size, u64 value) {}
-static void device_reset(struct pci_function *f) { seen.resets++; }
+static atomic_bool feeding; /* the guest sends another message whenever one was taken */
+
+static void device_reset(struct pci_function *f)
+{
+	u32 leave = VPCI_BUS_D0_EXIT;
+	bool ignored;
+
+	pthread_mutex_lock(&lock);
+	seen.resets++;
+	pthread_mutex_unlock(&lock);
+	if (feeding && ring_write(&out, VMBUS_PACKET_IN_BAND, 0, 5, &leave, sizeof(leave), NULL, 0, &ignored) != RING_OK)
+		feeding = false;
+}
 static const struct pci_function_ops ops = { device_read, device_write, device_reset };
 
 static void *map(void *ctx, u64 gpa, u64 len)
@@ -318,6 +331,39 @@ static void interrupts_find_their_vp(void **state)
 	stop();
 }
 
+static void fire(struct loop_timer *t)
+{
+	pthread_mutex_lock(&lock);
+	seen.worked++;
+	pthread_mutex_unlock(&lock);
+}
+
+static void work(struct loop_work *w)
+{
+	static struct loop_timer timer = { .fire = fire };
+
+	list_init(&timer.link);
+	loop_arm(loop, &timer, 1000000);
+	fire(NULL);
+}
+
+/* a ring that is never empty does not keep the loop from its other work, nor from its timers */
+static void a_flood_leaves_others_a_turn(void **state)
+{
+	static struct loop_work other = { .run = work };
+	u32 leave = VPCI_BUS_D0_EXIT;
+
+	start();
+	feeding = true;
+	request(&leave, sizeof(leave), false);
+	until(&seen.resets, 3 * CHANNEL_PACKETS_PER_TURN);
+	loop_post(loop, &other);
+	until(&seen.worked, 2);
+	assert_true(feeding);
+	feeding = false;
+	stop();
+}
+
 static void eject_and_plug(void **state)
 {
 	struct vpci_child eject;
@@ -355,7 +401,8 @@ static void eject_and_plug(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(handshake), cmocka_unit_test(interrupts_find_their_vp), cmocka_unit_test(eject_and_plug),
+		cmocka_unit_test(handshake), cmocka_unit_test(interrupts_find_their_vp),
+		cmocka_unit_test(a_flood_leaves_others_a_turn), cmocka_unit_test(eject_and_plug),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,6 +154,139 @@ static void comes_up_and_goes_down(void **state)
 	tear_down();
 }
 
+static void tell(u32 event)
+{
+	assert_true(model->has_event);
+	model->has_event = false;
+	post(model, 0, (u16)model->event_cid, event, 0);
+}
+
+/* the log that an event names is read, or the next one never comes; an event while namespaces are read is not lost */
+static void events(void **state)
+{
+	set_up(21, 1);
+	until_ready();
+	assert_int_equal(model->async_config, NVME_ASYNC_CRITICAL_KNOWN | NVME_ASYNC_NAMESPACE);
+	model->critical_warning = 4;
+	tell(NVME_EVENT(NVME_EVENT_TYPE_SMART, 0, NVME_LOG_SMART));
+	sim_run(sim, sim_now_ns(sim) + SECONDS);
+	assert_int_equal(model->logs[NVME_LOG_SMART], 1);
+	assert_int_equal(changes, 0);
+	tell(NVME_EVENT(NVME_EVENT_TYPE_ERROR, 0, NVME_LOG_ERROR));
+	sim_run(sim, sim_now_ns(sim) + SECONDS);
+	assert_int_equal(model->logs[NVME_LOG_ERROR], 1);
+	tell(NVME_EVENT(NVME_EVENT_TYPE_NOTICE, 3, NVME_LOG_FIRMWARE)); /* one that we have no use for */
+	sim_run(sim, sim_now_ns(sim) + SECONDS);
+	assert_int_equal(model->logs[NVME_LOG_FIRMWARE], 1);
+	tell(NVME_EVENT(7, 0xff, 0xff)); /* and one that is none */
+	sim_run(sim, sim_now_ns(sim) + SECONDS);
+	assert_true(model->has_event);
+	/* two changes: the second comes while the first is looked at */
+	model->namespace_blocks = 5000;
+	tell(NVME_EVENT(NVME_EVENT_TYPE_NOTICE, NVME_EVENT_NAMESPACES, NVME_LOG_CHANGED_NAMESPACES));
+	for (u32 i = 0; !model->logs[NVME_LOG_CHANGED_NAMESPACES] || !model->has_event; i++) {
+		assert_true(i < 100000);
+		sim_run(sim, sim_now_ns(sim) + 100);
+	}
+	tell(NVME_EVENT(NVME_EVENT_TYPE_NOTICE, NVME_EVENT_NAMESPACES, NVME_LOG_CHANGED_NAMESPACES));
+	sim_run(sim, sim_now_ns(sim) + SECONDS);
+	assert_int_equal(model->logs[NVME_LOG_CHANGED_NAMESPACES], 2);
+	assert_int_equal(changes, 2);
+	tear_down();
+	/* a controller that cannot be asked is used all the same */
+	set_up(22, 1);
+	model->refuse_events = true;
+	until_ready();
+	tear_down();
+}
+
+static void optional_commands(void **state)
+{
+	struct job zero = { .request = { .operation = NVME_WRITE_ZEROES, .blocks = 1 } };
+	struct job dsm = { .request = { .operation = NVME_DEALLOCATE, .blocks = 1 } };
+
+	set_up(24, 1);
+	model->plain = true;
+	until_ready();
+	assert_false(nvme_has_write_zeroes(nvme) || nvme_has_deallocate(nvme));
+	assert_int_equal(run(&zero), -95 /* EOPNOTSUPP */);
+	assert_int_equal(run(&dsm), -95);
+	assert_int_equal(model->io, 0);
+	tear_down();
+}
+
+static struct job chained;
+
+static void submit_next(struct nvme_request *r, int result)
+{
+	struct job *j = container_of(r, struct job, request);
+
+	job_done(r, result);
+	nvme_submit(j->queue, &chained.request);
+}
+
+static void written_is_written(struct nvme_request *r, int result)
+{
+	job_done(r, result);
+	assert_int_equal(model->disk[r->lba * 512], 0x42);
+}
+
+/* pvhost's fault "duplicate": the slot is in use again when the second completion is read */
+static void a_second_completion_ends_nobody(void **state)
+{
+	struct job first = { .request = { .operation = NVME_WRITE, .lba = 1, .blocks = 1 } };
+
+	set_up(25, 1);
+	until_ready();
+	model->duplicate_every = 1;
+	memset(memory(&first, 0, 0, 512), 1, 512);
+	for (u32 i = 0; i < 2000; i++) { /* identifiers come round again */
+		chained = (struct job){ .request = { .operation = NVME_WRITE, .nsid = 1, .lba = 2 + i % 8, .blocks = 1,
+						     .done = written_is_written } };
+		chained.segments[0] = first.segments[0];
+		chained.request.segments = chained.segments;
+		chained.request.segment_count = 1;
+		memset(at(model, first.segments[0].address, 512), 0x42, 512);
+		memset(model->disk + chained.request.lba * 512, 0, 512);
+		go(&first, 0);
+		first.request.done = submit_next;
+		sim_run(sim, sim_now_ns(sim) + SECONDS / 50);
+		assert_int_equal(first.dones, i + 1);
+		assert_int_equal(chained.dones, 1);
+		assert_int_equal(chained.result, 0);
+	}
+	tear_down();
+}
+
+/* disabled by somebody else: Abort would wait for ever */
+static void a_controller_that_is_off(void **state)
+{
+	struct job j = { .request = { .operation = NVME_FLUSH } };
+
+	set_up(23, 1);
+	until_ready();
+	u32 aborts = model->aborts;
+
+	model_write(&model->transport, NVME_CC, 0);
+	model->off = true;
+	go(&j, 0);
+	sim_run(sim, sim_now_ns(sim) + 15 * SECONDS);
+	assert_int_equal(j.dones, 1);
+	assert_int_equal(j.result, 0);
+	assert_int_equal(model->aborts, aborts);
+	assert_int_equal(nvme_state(nvme), NVME_READY);
+	/* and on request */
+	u32 resets = model->resets;
+
+	nvme_reset(nvme);
+	nvme_reset(nvme); /* when that one is done, once more */
+	sim_run(sim, sim_now_ns(sim) + 5 * SECONDS);
+	assert_int_equal(nvme_state(nvme), NVME_READY);
+	assert_true(model->resets > resets);
+	assert_int_equal(run(&j), 0);
+	tear_down();
+}
+
 static void data_goes_through_prps(void **state)
 {
 	struct job w = { .request = { .operation = NVME_WRITE, .lba = 7, .blocks = 24, .fua = true } };
@@ -331,7 +464,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_up_and_goes_down), cmocka_unit_test(data_goes_through_prps),
-		cmocka_unit_test(bad_requests_are_refused), cmocka_unit_test(storms),
+		cmocka_unit_test(bad_requests_are_refused), cmocka_unit_test(events), cmocka_unit_test(optional_commands),
+		cmocka_unit_test(a_second_completion_ends_nobody),
+		cmocka_unit_test(a_controller_that_is_off), cmocka_unit_test(storms),
 		cmocka_unit_test(a_controller_that_never_comes), cmocka_unit_test(taken_away_on_request),
 	};
 

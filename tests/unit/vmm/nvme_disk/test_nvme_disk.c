@@ -43,7 +43,9 @@ static bool address(void *ctx, const void *at_, size_t len, u64 *ret)
 	return true;
 }
 
-static struct bed *set_up(u64 seed)
+static bool plain; /* the next controller has no command that is optional */
+
+static struct bed *set_up_blocks(u64 seed, u32 shift)
 {
 	struct bed *b = calloc(1, sizeof(*b));
 
@@ -52,6 +54,9 @@ static struct bed *set_up(u64 seed)
 	b->model = model_create(b->sim);
 	for (u32 i = 0; i < 4; i++)
 		b->execs[i] = sim_exec(b->sim, "vp");
+	b->model->shift = shift;
+	b->model->plain = plain;
+	b->model->namespace_blocks = BLOCKS >> (shift - 9);
 	b->model->grant = 1; /* two queues for four executors */
 	b->started = 1;
 	struct nvme_config config = { .name = "test", .home = b->home, .execs = b->execs, .exec_count = 4, .started = started,
@@ -69,6 +74,11 @@ static struct bed *set_up(u64 seed)
 	b->disk = nvme_disk_create(&disk);
 	assert_non_null(b->disk);
 	return b;
+}
+
+static struct bed *set_up(u64 seed)
+{
+	return set_up_blocks(seed, 9);
 }
 
 static void tear_down(struct bed *b)
@@ -204,6 +214,73 @@ static void big_requests_are_split(void **state)
 	memset(b->guest, 0, MiB);
 	assert_int_equal(data(b, 0, DISK_READ, 0, 1200, b->guest + 512), 0);
 	assert_memory_equal(b->model->disk, b->guest + 512, 1200 * 512);
+	tear_down(b);
+}
+
+static void sectors_of_4096(void **state)
+{
+	struct bed *b = set_up_blocks(13, 12);
+	u8 *own = malloc(80 * KiB);
+	struct iovec iov[2] = { { b->guest, 8 * KiB + 512 }, { b->guest + 300 * KiB, 24 * KiB - 512 } }, none = { NULL, 0 };
+
+	assert_int_equal(b->disk->sector_size, 4096);
+	assert_int_equal(b->disk->sectors, BLOCKS / 8);
+	fill(b->guest, MiB, 4);
+	/* longer than one transfer, directly */
+	assert_int_equal(request(b, 0, DISK_WRITE, 3, 75, &(struct iovec){ b->guest, 300 * KiB }, 1, 0), 0);
+	assert_memory_equal(b->model->disk + 3 * 4096, b->guest, 300 * KiB);
+	assert_int_equal(counter(b, "queues/0/direct"), 2);
+	/* a seam within a sector cannot go directly */
+	assert_int_equal(request(b, 1, DISK_READ, 3, 8, iov, 2, 0), 0);
+	assert_memory_equal(b->guest, b->model->disk + 3 * 4096, 8 * KiB + 512);
+	assert_memory_equal(b->guest + 300 * KiB, b->model->disk + 3 * 4096 + 8 * KiB + 512, 24 * KiB - 512);
+	/* not the guest's */
+	assert_int_equal(request(b, 1, DISK_READ, 3, 20, &(struct iovec){ own, 80 * KiB }, 1, 0), 0);
+	assert_memory_equal(own, b->model->disk + 3 * 4096, 80 * KiB);
+	assert_int_equal(request(b, 0, DISK_WRITE_ZEROES, 5, 2, &none, 0, 0), 0);
+	assert_int_equal(b->model->disk[5 * 4096], 0);
+	assert_int_equal(b->model->disk[7 * 4096 - 1], 0);
+	assert_memory_equal(b->model->disk + 7 * 4096, own + 4 * 4096, 4096);
+	assert_int_equal(request(b, 0, DISK_READ, BLOCKS / 8 - 1, 2, &(struct iovec){ own, 8192 }, 1, 0), -22);
+	free(own);
+	tear_down(b);
+}
+
+static void zeroes_by_hand(void **state)
+{
+	struct iovec none = { NULL, 0 };
+
+	plain = true;
+	struct bed *b = set_up(15);
+
+	plain = false;
+	memset(b->model->disk, 0x5a, BLOCKS * 512);
+	assert_int_equal(request(b, 0, DISK_WRITE_ZEROES, 5, 100, &none, 0, 0), 0); /* four bounce buffers, the last not full */
+	assert_int_equal(b->model->disk[5 * 512 - 1], 0x5a);
+	assert_int_equal(b->model->disk[105 * 512], 0x5a);
+	for (u32 i = 5 * 512; i < 105 * 512; i++)
+		assert_int_equal(b->model->disk[i], 0);
+	assert_int_equal(counter(b, "queues/0/steps"), 4);
+	assert_int_equal(b->disk->unmap_granularity, 0);
+	assert_int_equal(request(b, 0, DISK_UNMAP, 5, 100, &none, 0, 0), 0); /* advice */
+	assert_int_equal(counter(b, "queues/0/steps"), 4);
+	tear_down(b);
+}
+
+/* behind an IOMMU that the guest's memory is not mapped in, nothing of it has an address */
+static void without_addresses_all_is_copied(void **state)
+{
+	struct bed *b = set_up(14);
+	struct nvme_disk_config config = { .nvme = b->nvme, .nsid = 1, .execs = b->execs, .exec_count = 4, .id = controller };
+
+	disk_destroy(b->disk);
+	b->disk = nvme_disk_create(&config);
+	assert_non_null(b->disk);
+	fill(b->guest, 64 * KiB, 3);
+	assert_int_equal(data(b, 0, DISK_WRITE, 8, 128, b->guest), 0);
+	assert_memory_equal(b->model->disk + 8 * 512, b->guest, 64 * KiB);
+	assert_int_equal(counter(b, "queues/0/direct"), 0);
+	assert_int_equal(counter(b, "queues/0/bounced_bytes"), 64 * KiB);
 	tear_down(b);
 }
 
@@ -347,6 +424,9 @@ int main(void)
 		cmocka_unit_test(aligned_goes_direct),
 		cmocka_unit_test(other_shapes_are_copied),
 		cmocka_unit_test(big_requests_are_split),
+		cmocka_unit_test(sectors_of_4096),
+		cmocka_unit_test(without_addresses_all_is_copied),
+		cmocka_unit_test(zeroes_by_hand),
 		cmocka_unit_test(requests_without_data),
 		cmocka_unit_test(fua_reaches_the_device),
 		cmocka_unit_test(without_a_queue_one_is_borrowed),
