@@ -11,8 +11,7 @@ struct vector {
 	struct vfio_device *device;
 	int fd;
 	struct op op;
-	struct iovec iov;
-	u64 count, interrupts;
+	u64 interrupts;
 	struct task *task;
 };
 

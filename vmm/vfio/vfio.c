@@ -124,7 +124,6 @@ int vfio_enable_interrupts(struct vfio_device *d, u32 count)
 	if (d->vector_count || !count || count > d->vectors_offered)
 		return log_err(-EINVAL, "%s: %u vectors of %u", d->address, count, d->vectors_offered);
 	for (; d->vector_count < count; d->vector_count++) {
-		/* blocking: an executor's read of it completes with the interrupt */
 		int fd = eventfd(0, EFD_CLOEXEC);
 
 		if (fd < 0)
@@ -142,23 +141,16 @@ u32 vfio_vector_count(const struct vfio_device *d)
 	return d->vectors_offered;
 }
 
-static void wait_for_interrupt(struct vector *v)
-{
-	v->iov = (struct iovec){ &v->count, sizeof(v->count) };
-	op_readv(v->task->home, &v->op, v->fd, &v->iov, 1, ~0ull);
-}
-
 static void interrupted(struct op *op, int result)
 {
 	struct vector *v = container_of(op, struct vector, op);
 
-	if (result != sizeof(v->count)) {
+	if (result < 0) {
 		log_at(LOG_DEBUG, "%s: a vector is not listened to any more: %d", v->device->address, result);
 		return;
 	}
-	v->interrupts += v->count;
+	v->interrupts++;
 	task_wake(v->task);
-	wait_for_interrupt(v);
 }
 
 static void listen_there(struct op *op, int ignored)
@@ -166,7 +158,7 @@ static void listen_there(struct op *op, int ignored)
 	struct vector *v = container_of(op, struct vector, op);
 
 	v->op.done = interrupted;
-	wait_for_interrupt(v);
+	op_event(v->task->home, &v->op, v->fd);
 }
 
 int vfio_listen(struct vfio_device *d, u32 vector, struct task *task)
