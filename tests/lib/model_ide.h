@@ -77,11 +77,11 @@ static inline bool model_init(struct model_ide *m, u64 seed)
 	model_of_ioapic = m;
 	pic_init(&m->pic);
 	m->pic.set_output = model_output;
-	pci_init(&m->pci, &m->power);
+	pci_bus_init(&m->pci, &m->power);
 	if (guest_create_fake(MODEL_RAM, 0, &m->guest))
 		return false;
 	m->ide = ide_create(&(struct ide_config){ m->guest, m->exec, &m->isa });
-	if (!m->ide || pci_bridges_add(&bridges, &m->pci) || pci_add(&m->pci, ide_function(m->ide)))
+	if (!m->ide || pci_bridges_add(&bridges, &m->pci) || pci_bus_add(&m->pci, ide_function(m->ide)))
 		return false;
 	if (bus_attach(&m->bus, &m->ioapic.dev) || bus_attach(&m->bus, &m->pic.dev) || bus_attach(&m->bus, &m->pci.dev) ||
 	    bus_attach(&m->bus, ide_device(m->ide)))

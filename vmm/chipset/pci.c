@@ -10,21 +10,21 @@ LOG_DOMAIN("pci");
 
 enum { R_ADDRESS, R_DATA, R_IO };
 
-void pci_config_put(struct pci_function *f, unsigned offset, u32 value, unsigned len)
+void pci_config_put(struct pci_bus_function *f, unsigned offset, u32 value, unsigned len)
 {
 	for (unsigned i = 0; i < len; i++)
 		f->config[offset + i] = (u8)(value >> 8 * i);
 }
 
-static void writable(struct pci_function *f, unsigned offset, u32 bits, unsigned len)
+static void writable(struct pci_bus_function *f, unsigned offset, u32 bits, unsigned len)
 {
 	for (unsigned i = 0; i < len; i++)
 		f->writable[offset + i] = (u8)(bits >> 8 * i);
 }
 
-void pci_function_init(struct pci_function *f, const char *name, u8 devfn, u16 device, u32 class_code)
+void pci_bus_function_init(struct pci_bus_function *f, const char *name, u8 devfn, u16 device, u32 class_code)
 {
-	*f = (struct pci_function){ .name = name, .devfn = devfn };
+	*f = (struct pci_bus_function){ .name = name, .devfn = devfn };
 	pci_config_put(f, PCI_VENDOR_ID, PCI_VENDOR_INTEL, 2);
 	pci_config_put(f, PCI_DEVICE_ID, device, 2);
 	pci_config_put(f, PCI_CLASS_PROG, class_code, 3);
@@ -34,14 +34,14 @@ void pci_function_init(struct pci_function *f, const char *name, u8 devfn, u16 d
 	writable(f, PCI_INTERRUPT_LINE, 0xff, 1);
 }
 
-void pci_function_io(struct pci_function *f, unsigned bar, u16 base, u16 len)
+void pci_bus_function_io(struct pci_bus_function *f, unsigned bar, u16 base, u16 len)
 {
 	f->io_len[bar] = len;
 	pci_config_put(f, PCI_BAR0 + 4 * bar, base | PCI_BAR_IO, 4);
 	writable(f, PCI_BAR0 + 4 * bar, 0xffffu & ~(len - 1u), 4);
 }
 
-int pci_add(struct pci_bus *bus, struct pci_function *f)
+int pci_bus_add(struct pci_bus *bus, struct pci_bus_function *f)
 {
 	if (bus->count == PCI_FUNCTIONS_MAX)
 		return log_err(-ENOSPC, "%s: too many functions", f->name);
@@ -54,7 +54,7 @@ int pci_add(struct pci_bus *bus, struct pci_function *f)
 	return 0;
 }
 
-static struct pci_function *find(struct pci_bus *bus)
+static struct pci_bus_function *find(struct pci_bus *bus)
 {
 	if (!(bus->address & PCI_ADDRESS_ENABLE) || FIELD_GET(PCI_ADDRESS_BUS, bus->address))
 		return NULL;
@@ -64,19 +64,19 @@ static struct pci_function *find(struct pci_bus *bus)
 	return NULL;
 }
 
-static void function_lock(struct pci_function *f)
+static void function_lock(struct pci_bus_function *f)
 {
 	if (f->dev)
 		device_lock(f->dev);
 }
 
-static void function_unlock(struct pci_function *f)
+static void function_unlock(struct pci_bus_function *f)
 {
 	if (f->dev)
 		device_unlock(f->dev);
 }
 
-static void config_write(struct pci_function *f, unsigned offset, const struct io_access *io)
+static void config_write(struct pci_bus_function *f, unsigned offset, const struct io_access *io)
 {
 	for (unsigned i = 0; i < io->size; i++) {
 		u8 mask = f->writable[offset + i];
@@ -89,7 +89,7 @@ static void config_write(struct pci_function *f, unsigned offset, const struct i
 
 static enum io_status config_access(struct pci_bus *bus, struct io_access *io)
 {
-	struct pci_function *f = find(bus);
+	struct pci_bus_function *f = find(bus);
 	unsigned offset = (bus->address & PCI_ADDRESS_REGISTER) + (unsigned)io->offset;
 
 	if (io->size > 4)
@@ -129,7 +129,7 @@ static enum io_status address_access(struct pci_bus *bus, struct io_access *io)
 }
 
 /* the BAR of f that holds the port; -1: none that is enabled */
-static int bar_of(const struct pci_function *f, u16 port)
+static int bar_of(const struct pci_bus_function *f, u16 port)
 {
 	if (!(pci_config_u16(f, PCI_COMMAND) & PCI_COMMAND_IO))
 		return -1;
@@ -144,7 +144,7 @@ static enum io_status io_access(struct pci_bus *bus, struct io_access *io)
 	u16 port = (u16)(PCI_IO_BASE + io->offset);
 
 	for (unsigned i = 0; i < bus->count; i++) {
-		struct pci_function *f = bus->functions[i];
+		struct pci_bus_function *f = bus->functions[i];
 		enum io_status status = IO_NO_REGISTER;
 
 		function_lock(f);
@@ -170,7 +170,7 @@ static enum io_status pci_access(struct device *dev, unsigned region, struct io_
 	return region == R_ADDRESS ? address_access(bus, io) : region == R_DATA ? config_access(bus, io) : io_access(bus, io);
 }
 
-static void config_restored(struct pci_function *f, const u8 *config)
+static void config_restored(struct pci_bus_function *f, const u8 *config)
 {
 	function_lock(f);
 	memcpy(f->config, config, sizeof(f->config));
@@ -210,7 +210,7 @@ static int pci_restore(struct device *dev, struct bytes b)
 	if (!bytes_u32(&b, &address) || !bytes_u32(&b, &count) || count != bus->count)
 		return -EPROTO;
 	for (unsigned i = 0; i < count; i++) {
-		struct pci_function *f = bus->functions[i];
+		struct pci_bus_function *f = bus->functions[i];
 
 		if (!bytes_u8(&b, &devfn) || devfn != f->devfn || !bytes_copy(&b, config, sizeof(config)))
 			return -EPROTO;
@@ -224,7 +224,7 @@ static int pci_restore(struct device *dev, struct bytes b)
 
 static void function_inspect(void *object, struct inspect *in)
 {
-	struct pci_function *f = object;
+	struct pci_bus_function *f = object;
 
 	function_lock(f);
 	inspect_hex(in, "vendor", pci_config_u16(f, PCI_VENDOR_ID));
@@ -256,7 +256,7 @@ static const struct region regions[] = {
 	[R_IO] = { "BARs", SPACE_PIO, PCI_IO_BASE, PCI_IO_LEN }, /* claimed with the first function */
 };
 
-void pci_init(struct pci_bus *bus, struct power *power)
+void pci_bus_init(struct pci_bus *bus, struct power *power)
 {
 	*bus = (struct pci_bus){ .dev = { .name = "pci", .tag = STATE_TAG('P', 'C', 'I', ' '), .ops = &ops, .regions = regions,
 					  .region_count = R_IO }, .power = power };
@@ -264,17 +264,17 @@ void pci_init(struct pci_bus *bus, struct power *power)
 
 int pci_bridges_add(struct pci_bridges *b, struct pci_bus *bus)
 {
-	pci_function_init(&b->host, "host_bridge", PCI_DEVFN(0, 0), PCI_DEVICE_440BX, PCI_CLASS_HOST_BRIDGE);
+	pci_bus_function_init(&b->host, "host_bridge", PCI_DEVFN(0, 0), PCI_DEVICE_440BX, PCI_CLASS_HOST_BRIDGE);
 	pci_config_put(&b->host, PCI_REVISION_ID, 3, 1);
 	pci_config_put(&b->host, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
-	pci_function_init(&b->isa, "isa_bridge", PCI_DEVFN(7, 0), PCI_DEVICE_PIIX4_ISA, PCI_CLASS_ISA_BRIDGE);
+	pci_bus_function_init(&b->isa, "isa_bridge", PCI_DEVFN(7, 0), PCI_DEVICE_PIIX4_ISA, PCI_CLASS_ISA_BRIDGE);
 	pci_config_put(&b->isa, PCI_REVISION_ID, 3, 1);
 	pci_config_put(&b->isa, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 	pci_config_put(&b->isa, PCI_HEADER_TYPE, PCI_HEADER_MULTIFUNCTION, 1);
 	/* they pass everything on, whatever is written */
 	memset(b->host.writable + PCI_COMMAND, 0, 2);
 	memset(b->isa.writable + PCI_COMMAND, 0, 2);
-	int r = pci_add(bus, &b->host);
+	int r = pci_bus_add(bus, &b->host);
 
-	return r ? r : pci_add(bus, &b->isa);
+	return r ? r : pci_bus_add(bus, &b->isa);
 }

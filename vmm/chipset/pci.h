@@ -12,45 +12,45 @@
 #define PCI_IO_BASE 0xc000u
 #define PCI_IO_LEN 0x4000u
 
-struct pci_function {
+struct pci_bus_function {
 	const char *name;
 	u8 devfn;
 	u8 config[PCI_CONFIG_SIZE];
 	u8 writable[PCI_CONFIG_SIZE];    /* the bits that the guest may change */
-	u8 initial[PCI_CONFIG_SIZE];     /* pci_add() keeps it for the reset */
+	u8 initial[PCI_CONFIG_SIZE];     /* pci_bus_add() keeps it for the reset */
 	struct device *dev;              /* its lock is held around all that changes or asks the function; NULL: no one's */
 	u16 io_len[PCI_BAR_COUNT];       /* a power of two; 0: no BAR of ports */
 	/* a byte or more from offset on was written or reset; NULL: nobody cares */
-	void (*written)(struct pci_function *, unsigned offset, unsigned len);
+	void (*written)(struct pci_bus_function *, unsigned offset, unsigned len);
 	/* an access within a BAR of ports that is enabled; offset from its start */
-	enum io_status (*io)(struct pci_function *, unsigned bar, struct io_access *);
+	enum io_status (*io)(struct pci_bus_function *, unsigned bar, struct io_access *);
 };
 
 struct pci_bus {
 	struct device dev;
 	struct power *power;             /* port CF9h resets */
 	u32 address;
-	struct pci_function *functions[PCI_FUNCTIONS_MAX];
+	struct pci_bus_function *functions[PCI_FUNCTIONS_MAX];
 	unsigned count;
 	u64 config_reads, config_writes, nobody;
 };
 
-void pci_init(struct pci_bus *bus, struct power *power);
+void pci_bus_init(struct pci_bus *bus, struct power *power);
 /* before bus_attach(). The function outlives the bus. -EEXIST, -ENOSPC, said. */
-int pci_add(struct pci_bus *bus, struct pci_function *function) __must_check;
+int pci_bus_add(struct pci_bus *bus, struct pci_bus_function *function) __must_check;
 /* identity, class and what every type 0 header lets software change: command, cache line, latency, interrupt line */
-void pci_function_init(struct pci_function *function, const char *name, u8 devfn, u16 device, u32 class_code);
+void pci_bus_function_init(struct pci_bus_function *function, const char *name, u8 devfn, u16 device, u32 class_code);
 /* a BAR of ports at that place; len is a power of two, at least 4 */
-void pci_function_io(struct pci_function *function, unsigned bar, u16 base, u16 len);
+void pci_bus_function_io(struct pci_bus_function *function, unsigned bar, u16 base, u16 len);
 /* little endian */
-static inline u16 pci_config_u16(const struct pci_function *f, unsigned offset)
+static inline u16 pci_config_u16(const struct pci_bus_function *f, unsigned offset)
 {
 	return (u16)(f->config[offset] | f->config[offset + 1] << 8);
 }
-void pci_config_put(struct pci_function *function, unsigned offset, u32 value, unsigned len);
+void pci_config_put(struct pci_bus_function *function, unsigned offset, u32 value, unsigned len);
 
 /* ---- the two bridges that a PIIX4 machine has: host bridge 00:00.0, ISA bridge 00:07.0. They do nothing but be there. */
 struct pci_bridges {
-	struct pci_function host, isa;
+	struct pci_bus_function host, isa;
 };
 int pci_bridges_add(struct pci_bridges *bridges, struct pci_bus *bus) __must_check;

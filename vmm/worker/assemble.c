@@ -88,28 +88,38 @@ static int assemble_vmbus(struct worker *w)
 	return 0;
 }
 
+/* what is not understood is said there; a guest without disks is of more use than none */
+static void read_storage(struct worker *w)
+{
+	const char *scsi = getenv("PARAVANE_DISKS"), *ide = getenv("PARAVANE_IDE");
+
+	if (scsi && storage_parse(scsi, &w->storage))
+		w->storage.count = 0;
+	if (ide && storage_parse_ide(ide, &w->storage))
+		log_at(LOG_NOTICE, "VTL0 has no IDE disks");
+}
+
 /* the instance names the controller to the guest for ever; a disk's id is it with the LUN */
 static int assemble_storage(struct worker *w)
 {
-	const char *text = getenv("PARAVANE_DISKS");
 	struct guid id = GUID(0x9c0a4cd1, 0x5d3e, 0x4a1b, 0x8e, 0x2f, 0x50, 0x56, 0x53, 0x43, 0x53, 0x00);
-	int r = storage_parse(text ? text : "", &w->storage);
+	int r = 0;
 
-	if (r || !w->storage.count)
-		return 0; /* said there; a guest without disks is of more use than none */
+	if (!storage_has(&w->storage, STORAGE_SCSI))
+		return 0;
 	w->scsi = storvsp_create(w->vmbus, w->machine.guest, w->main, &id, w->layout.vp_count - 1);
 	if (!w->scsi)
 		return -ENOMEM;
 	for (unsigned i = 0; i < w->storage.count && !r; i++) {
-		const struct storage_disk *d = &w->storage.disks[i];
+		struct storage_disk *d = &w->storage.disks[i];
 
-		if (d->kind != STORAGE_RAM)
-			continue; /* when its controller is ready */
-		id.data4[7] = (u8)(d->lun + 1);
+		if (d->bus != STORAGE_SCSI || d->kind != STORAGE_RAM)
+			continue; /* NVMe: when its controller is ready */
+		id.data4[7] = (u8)(d->location + 1);
 		struct disk *disk = storage_disk(d, &id);
 
-		r = disk ? storvsp_add(w->scsi, d->lun, disk) : -ENOMEM;
-		w->attached |= BIT(d->lun);
+		r = disk ? storvsp_add(w->scsi, d->location, disk) : -ENOMEM;
+		d->attached = true;
 	}
 	return r;
 }
@@ -120,10 +130,11 @@ static bool guest_memory(void *ctx, const void *at, size_t len, u64 *ret)
 	return guest_address(((struct worker *)ctx)->machine.guest, at, len, ret);
 }
 
-static void attach(struct worker *w, const struct storage_disk *d, struct nvme *n, const struct guid *instance)
+static void attach(struct worker *w, struct storage_disk *d, struct nvme *n, const struct guid *instance)
 {
 	const struct nvme_namespace *first = nvme_namespace_at(n, 0);
 	struct exec *execs[NVME_QUEUES_MAX];
+	char place[STORAGE_PLACE_LEN];
 	struct nvme_disk_config config = { .nvme = n, .nsid = d->nsid, .execs = execs, .address = guest_memory, .ctx = w,
 					   .id = *instance };
 
@@ -136,10 +147,11 @@ static void attach(struct worker *w, const struct storage_disk *d, struct nvme *
 
 	if (disk)
 		disk = storage_filters(d, disk);
-	if (!disk || storvsp_add(w->scsi, d->lun, disk))
+	if (!disk || (d->bus == STORAGE_IDE ? assemble_ide_add(w, d, disk) : storvsp_add(w->scsi, d->location, disk)))
 		return; /* said; a later change of the controller is another chance */
-	w->attached |= BIT(d->lun);
-	log_at(LOG_NOTICE, "LUN %u is namespace %u of an NVMe controller", d->lun, config.nsid);
+	d->attached = true;
+	storage_place(d, place);
+	log_at(LOG_NOTICE, "%s is namespace %u of an NVMe controller", place, config.nsid);
 }
 
 static void nvme_ready(void *ctx, struct nvme *n, u32 index, const struct guid *instance)
@@ -147,27 +159,32 @@ static void nvme_ready(void *ctx, struct nvme *n, u32 index, const struct guid *
 	struct worker *w = ctx;
 
 	for (unsigned i = 0; i < w->storage.count; i++) {
-		const struct storage_disk *d = &w->storage.disks[i];
+		struct storage_disk *d = &w->storage.disks[i];
 
-		if (!(w->attached & BIT(d->lun)) && storage_is_of(d, index, instance))
+		if (!d->attached && storage_is_of(d, index, instance))
 			attach(w, d, n, instance);
 	}
+	assemble_ide_wait(w);
 }
 
 static void storage_late(struct timer *timer)
 {
 	struct worker *w = container_of(timer, struct worker, storage_late);
 
-	for (unsigned i = 0; w->scsi && i < w->storage.count; i++)
-		if (!(w->attached & BIT(w->storage.disks[i].lun)))
-			log_at(LOG_NOTICE, "LUN %u is not there: no NVMe controller or namespace for it yet",
-			       w->storage.disks[i].lun);
+	char place[STORAGE_PLACE_LEN];
+
+	for (unsigned i = 0; i < w->storage.count; i++)
+		if (!w->storage.disks[i].attached) {
+			storage_place(&w->storage.disks[i], place);
+			log_at(LOG_NOTICE, "%s is not there: no NVMe controller or namespace for it yet", place);
+		}
 }
 
 void assemble_nvme_disks(struct worker *w)
 {
-	if (!w->scsi)
+	if (!w->storage.count)
 		return;
+	assemble_ide_wait(w);
 	nvme_devices_watch(w->nvme, nvme_ready, w);
 	w->storage_late.fire = storage_late;
 	timer_arm(w->main, &w->storage_late, exec_now_ns(w->main) + STORAGE_LATE_NS);
@@ -176,7 +193,7 @@ void assemble_nvme_disks(struct worker *w)
 int assemble(struct worker *w)
 {
 	struct device *const devices[] = { &w->ioapic.dev, &w->pic.dev, &w->pit.dev, &w->rtc.dev, &w->pm.dev, &w->legacy.dev,
-					   &w->com[0].dev, &w->com[1].dev };
+					   &w->com[0].dev, &w->com[1].dev, &w->pci.dev };
 	const struct guid instances[] = { UART_COM1, UART_COM2 };
 
 	w->isa = (struct isa){ &w->ioapic, &w->pic };
@@ -193,23 +210,26 @@ int assemble(struct worker *w)
 	legacy_init(&w->legacy, &w->power);
 	for (unsigned i = 0; i < 2; i++)
 		com_init(&w->com[i], i, &w->isa);
-	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
-		int r = bus_attach(&w->bus, devices[i]);
+	pci_bus_init(&w->pci, &w->power);
+	read_storage(w);
+	int r = assemble_ide(w);
 
-		if (r)
-			return r;
-	}
+	for (size_t i = 0; !r && i < ARRAY_SIZE(devices); i++)
+		r = bus_attach(&w->bus, devices[i]);
+	if (!r && w->ide)
+		r = bus_attach(&w->bus, ide_device(w->ide));
+	if (r)
+		return r;
 	for (unsigned i = 0; i < 2; i++) {
 		serial_init(&w->serial[i], &w->com[i], w->main);
-		int r = serial_open(&w->serial[i], &instances[i]);
+		r = serial_open(&w->serial[i], &instances[i]);
 
 		if (r == -ENOENT)
 			log_at(LOG_INFO, "%s: the host offers no channel, output is dropped", w->com[i].dev.name);
 		else if (r)
 			log_at(LOG_WARN, "%s: no channel (%d), output is dropped", w->com[i].dev.name, r);
 	}
-	int r = assemble_vmbus(w);
-
+	r = assemble_vmbus(w);
 	if (!r)
 		r = assemble_storage(w);
 	if (!r)

@@ -105,12 +105,84 @@ int storage_parse(const char *text, struct storage_config *ret)
 	while (*at) {
 		struct storage_disk *d = &c.disks[c.count];
 
-		if (c.count == STORAGE_DISKS_MAX || !take_disk(&at, d) || (*at && !take_word(&at, ",")))
+		if (c.count == SCSI_LUNS_MAX || !take_disk(&at, d) || (*at && !take_word(&at, ",")))
 			return log_err(-EINVAL, "disk %u of \"%s\" is not understood", c.count, text);
-		d->lun = c.count++;
+		d->location = c.count++;
 	}
 	*ret = c;
 	return 0;
+}
+
+static struct storage_disk *ide_at(struct storage_config *c, u32 channel, u32 drive)
+{
+	for (unsigned i = 0; i < c->count; i++) {
+		struct storage_disk *d = &c->disks[i];
+
+		if (d->bus == STORAGE_IDE && d->channel == channel && d->location == drive)
+			return d;
+	}
+	return NULL;
+}
+
+/* "1:0=": which drive; nothing: the next that is free */
+static bool take_place(const char **text, struct storage_config *c, struct storage_disk *d)
+{
+	const char *at = *text;
+
+	if (at[0] >= '0' && at[0] <= '1' && at[1] == ':' && at[2] >= '0' && at[2] <= '1' && at[3] == '=') {
+		d->channel = (u32)(at[0] - '0');
+		d->location = (u32)(at[2] - '0');
+		*text += 4;
+		return !ide_at(c, d->channel, d->location);
+	}
+	for (u32 i = 0; i < IDE_CHANNELS * IDE_DRIVES; i++) {
+		d->channel = i / IDE_DRIVES;
+		d->location = i % IDE_DRIVES;
+		if (!ide_at(c, d->channel, d->location))
+			return true;
+	}
+	return false;
+}
+
+static bool take_ide(const char **text, struct storage_config *c)
+{
+	struct storage_disk d = { .bus = STORAGE_IDE };
+
+	if (c->count == STORAGE_DISKS_MAX || !take_place(text, c, &d))
+		return false;
+	d.dvd = take_word(text, "cd:");
+	if (!take_disk(text, &d) || (**text && !take_word(text, ",")))
+		return false;
+	c->disks[c->count++] = d;
+	return true;
+}
+
+int storage_parse_ide(const char *text, struct storage_config *c)
+{
+	struct storage_config all = *c;
+
+	for (const char *at = text; *at;)
+		if (!take_ide(&at, &all))
+			return log_err(-EINVAL, "IDE disk %u of \"%s\" is not understood, or its place is taken",
+				       all.count - c->count, text);
+	*c = all;
+	return 0;
+}
+
+void storage_place(const struct storage_disk *d, char place[STORAGE_PLACE_LEN])
+{
+	if (d->bus == STORAGE_IDE)
+		snprintf(place, STORAGE_PLACE_LEN, "IDE drive %u:%u", d->channel, d->location);
+	else
+		snprintf(place, STORAGE_PLACE_LEN, "LUN %u", d->location);
+}
+
+bool storage_has(const struct storage_config *c, enum storage_bus bus)
+{
+	for (unsigned i = 0; i < c->count; i++)
+		if (c->disks[i].bus == bus)
+			return true;
+	return false;
 }
 
 struct disk *storage_disk(const struct storage_disk *d, const struct guid *id)
@@ -121,7 +193,7 @@ struct disk *storage_disk(const struct storage_disk *d, const struct guid *id)
 struct disk *storage_filters(const struct storage_disk *d, struct disk *disk)
 {
 	if (disk && d->filters & STORAGE_FAULT)
-		disk = disk_fault(disk, d->lun + 1);
+		disk = disk_fault(disk, d->location + 1);
 	if (disk && d->filters & STORAGE_DELAY)
 		disk = disk_delay(disk, DELAY_NS);
 	if (disk && d->filters & STORAGE_TRACE)

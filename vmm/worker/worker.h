@@ -40,7 +40,7 @@ void link_start(struct link_client *link, int fd, struct exec *exec, inspect_fn 
 struct worker_vp {
 	struct vp vp;
 	struct worker *worker;
-	struct op boot, stop;
+	struct op boot, stop, run;
 	pthread_t thread;
 };
 
@@ -61,7 +61,9 @@ struct worker {
 	struct vmbus *vmbus;
 	struct storvsp *scsi;           /* controller 0; NULL: there is no disk */
 	struct storage_config storage;
-	u64 attached;                   /* by LUN: the disk is there */
+	struct ide *ide;                /* NULL: the guest has no IDE disk, and no PCI */
+	struct pci_bus pci;
+	struct pci_bridges bridges;
 	struct timer storage_late;
 	struct isa isa;
 	struct power power;
@@ -73,6 +75,10 @@ struct worker {
 	struct op ended, devices_ended;
 	u64 protected_pages, notifications;
 	atomic_uint opened;
+	bool holds;                     /* VTL0 waits for something: set before VP threads run */
+	bool opened_all, released;      /* main's */
+	struct op opened_op;
+	struct timer hold_timer;
 	atomic_bool stopping;
 	int notify_fd, result;
 };
@@ -81,11 +87,25 @@ struct worker {
 int assemble(struct worker *w) __must_check;
 /* main, before it runs and after nvme is there: NVMe disks are attached as their controllers get ready */
 void assemble_nvme_disks(struct worker *w);
+
+/* ---- ide.c */
+/* before the bus gets its devices: the controller with the bridges and its RAM disks, if there are IDE disks. -errno, said. */
+int assemble_ide(struct worker *w) __must_check;
+/* a disk for a configured place, which becomes the controller's; -errno, said: also when VTL0 runs already */
+int assemble_ide_add(struct worker *w, struct storage_disk *d, struct disk *disk) __must_check;
+/* after all that is there at once is: VTL0 waits for the rest, if any */
+void assemble_ide_wait(struct worker *w);
 void worker_inspect(void *worker, struct inspect *in);
 /* any thread; never blocks */
 void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text);
 /* any thread, once: no VP enters VTL0 again */
 void worker_stop_vps(struct worker *w);
+/*
+ * Before VP threads run: VTL0's first instruction waits until worker_release(), which is main's, or for at most limit_ns; the
+ * log then says that it goes without what. Its executors run meanwhile.
+ */
+void worker_hold(struct worker *w, u64 limit_ns);
+void worker_release(struct worker *w);
 
 /*
  * The program. Expects the descriptors of link.h and 0-2 open. Returns an exit status: 0 after LINK_STOP or end of file on

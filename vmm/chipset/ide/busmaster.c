@@ -53,7 +53,7 @@ static u8 read_byte(const struct ide_channel *ch, unsigned reg)
 	return reg >= IDE_BM_TABLE ? (u8)(ch->bm.table >> 8 * (reg - IDE_BM_TABLE)) : 0;
 }
 
-enum io_status ide_bus_master_access(struct pci_function *function, unsigned bar, struct io_access *io)
+enum io_status ide_bus_master_access(struct pci_bus_function *function, unsigned bar, struct io_access *io)
 {
 	struct ide *ide = container_of(function, struct ide, pci);
 

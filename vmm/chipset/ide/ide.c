@@ -24,7 +24,7 @@ static enum io_status ide_access(struct device *dev, unsigned region, struct io_
 }
 
 /* a bus master that was asked to run before it may: it runs now */
-static void config_written(struct pci_function *f, unsigned offset, unsigned len)
+static void config_written(struct pci_bus_function *f, unsigned offset, unsigned len)
 {
 	struct ide *ide = container_of(f, struct ide, pci);
 
@@ -97,13 +97,13 @@ static const struct region regions[] = {
 
 static void make_function(struct ide *ide)
 {
-	struct pci_function *f = &ide->pci;
+	struct pci_bus_function *f = &ide->pci;
 
-	pci_function_init(f, "ide", PCI_DEVFN(7, 1), PCI_DEVICE_PIIX4_IDE, PCI_CLASS_IDE_BUS_MASTER);
+	pci_bus_function_init(f, "ide", PCI_DEVFN(7, 1), PCI_DEVICE_PIIX4_IDE, PCI_CLASS_IDE_BUS_MASTER);
 	pci_config_put(f, PCI_REVISION_ID, 1, 1);
 	/* firmware would have enabled it; there is none */
 	pci_config_put(f, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MASTER, 2);
-	pci_function_io(f, 4, IDE_BUS_MASTER_PORT, IDE_BUS_MASTER_LEN);
+	pci_bus_function_io(f, 4, IDE_BUS_MASTER_PORT, IDE_BUS_MASTER_LEN);
 	/* timings are kept for software to read; both channels stay decoded */
 	memset(f->writable + PIIX4_IDE_TIMING, 0xff, PIIX4_IDE_UDMA_TIMING + 2 - PIIX4_IDE_TIMING);
 	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
@@ -150,7 +150,7 @@ struct device *ide_device(struct ide *ide)
 	return &ide->dev;
 }
 
-struct pci_function *ide_function(struct ide *ide)
+struct pci_bus_function *ide_function(struct ide *ide)
 {
 	return &ide->pci;
 }

@@ -31,7 +31,7 @@ struct ide *ide_create(const struct ide_config *config) __must_check;
 void ide_destroy(struct ide *ide);
 /* for the bus, and for PCI */
 struct device *ide_device(struct ide *ide);
-struct pci_function *ide_function(struct ide *ide);
+struct pci_bus_function *ide_function(struct ide *ide);
 /*
  * The disk becomes the drive's, also when this fails. Before the guest runs: IDE knows no hot plug. A CD is read-only whatever
  * the disk is. -EINVAL: sectors of other than 512 bytes, or no drive of that number; -EEXIST: one is there. Said.

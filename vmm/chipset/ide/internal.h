@@ -106,7 +106,7 @@ struct ide_channel {
 
 struct ide {
 	struct device dev;
-	struct pci_function pci;
+	struct pci_bus_function pci;
 	struct guest *guest;
 	struct isa *isa;
 	bool stopped;
@@ -147,7 +147,7 @@ void ide_abort(struct ide_channel *ch, u8 error);
 void ide_dma_failed(struct ide_channel *ch);
 
 /* ---- busmaster.c */
-enum io_status ide_bus_master_access(struct pci_function *function, unsigned bar, struct io_access *io);
+enum io_status ide_bus_master_access(struct pci_bus_function *function, unsigned bar, struct io_access *io);
 bool ide_bus_master_ready(struct ide_channel *ch);
 /* up to len bytes, in whole units, as ch->iov. Not even one: -EFAULT, no RAM there; -ENODATA, the table ends. */
 int ide_gather(struct ide_channel *ch, u32 len, u32 unit, unsigned *ret_count, u32 *ret_len);

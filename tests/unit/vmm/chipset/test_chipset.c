@@ -54,7 +54,7 @@ static int set_up(void **state)
 	rtc.wall_clock_s = clock_s;
 	pm_init(&pm, home, &isa, &power);
 	legacy_init(&legacy, &power);
-	pci_init(&pci, &power);
+	pci_bus_init(&pci, &power);
 	com_init(&com, 0, &isa);
 	struct device *all[] = { &ioapic.dev, &pic.dev, &pit.dev, &rtc.dev, &pm.dev, &legacy.dev, &pci.dev, &com.dev };
 
@@ -207,7 +207,7 @@ static void power_and_legacy(void **state)
 	assert_int_equal(in(0x3ff, 2), 0xffff); /* across a device's end */
 }
 
-static enum io_status function_io(struct pci_function *f, unsigned bar, struct io_access *io)
+static enum io_status function_io(struct pci_bus_function *f, unsigned bar, struct io_access *io)
 {
 	io->value = bar << 8 | io->offset;
 	return IO_OK;
@@ -223,16 +223,16 @@ static u32 config(u8 devfn, u8 offset)
 static void pci_functions(void **state)
 {
 	static struct pci_bridges bridges;
-	static struct pci_function f;
+	static struct pci_bus_function f;
 
 	bus_init(&bus);
-	pci_init(&pci, &power);
+	pci_bus_init(&pci, &power);
 	assert_int_equal(pci_bridges_add(&bridges, &pci), 0);
-	pci_function_init(&f, "f", PCI_DEVFN(7, 1), PCI_DEVICE_PIIX4_IDE, PCI_CLASS_IDE_BUS_MASTER);
-	pci_function_io(&f, 4, 0xffa0, 16);
+	pci_bus_function_init(&f, "f", PCI_DEVFN(7, 1), PCI_DEVICE_PIIX4_IDE, PCI_CLASS_IDE_BUS_MASTER);
+	pci_bus_function_io(&f, 4, 0xffa0, 16);
 	f.io = function_io;
-	assert_int_equal(pci_add(&pci, &f), 0);
-	assert_int_equal(pci_add(&pci, &f), -EEXIST);
+	assert_int_equal(pci_bus_add(&pci, &f), 0);
+	assert_int_equal(pci_bus_add(&pci, &f), -EEXIST);
 	assert_int_equal(bus_attach(&bus, &pci.dev), 0);
 	assert_int_equal(config(0, 0), 0x71928086);
 	assert_int_equal(config(PCI_DEVFN(7, 0), 0), 0x71108086);
@@ -324,7 +324,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(ioapic_level_and_edge), TEST(pic_pair), TEST(pit_counts_and_ticks), TEST(rtc_time_and_nvram),
-		TEST(power_and_legacy), TEST(pci_functions), TEST(uart_interrupts), TEST(state_goes_round), TEST(regions_may_not_meet),
+		TEST(power_and_legacy), TEST(pci_functions),
+		TEST(uart_interrupts), TEST(state_goes_round), TEST(regions_may_not_meet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,7 @@ static void disks_are_understood(void **state)
 	assert_int_equal(c.count, 2);
 	assert_int_equal(c.disks[0].sector_size, 4096);
 	assert_int_equal(c.disks[0].filters, STORAGE_READ_ONLY | STORAGE_FAULT);
-	assert_int_equal(c.disks[1].lun, 1);
+	assert_int_equal(c.disks[1].location, 1);
 	assert_int_equal(c.disks[1].bytes, MiB);
 }
 
@@ -44,6 +44,33 @@ static void nvme_disks_are_understood(void **state)
 	assert_false(storage_is_of(&c.disks[1], 1, &other));
 	assert_int_equal(c.disks[2].kind, STORAGE_RAM);
 	assert_false(storage_is_of(&c.disks[2], 0, &other));
+}
+
+static void ide_disks_are_understood(void **state)
+{
+	static const char *const wrong[] = { "cd:", "0:2=ram:1M", "2:0=ram:1M", "0:0=", "0:1=ram:1M,0:1=ram:1M", "0:0=cd",
+					     "ram:1M,ram:1M,ram:1M,ram:1M,ram:1M", "ram:1M;", "cd:cd:ram:1M" };
+	static struct storage_config c;
+
+	assert_int_equal(storage_parse("ram:1M", &c), 0);
+	assert_false(storage_has(&c, STORAGE_IDE));
+	assert_int_equal(storage_parse_ide("", &c), 0);
+	assert_int_equal(storage_parse_ide("1:0=cd:nvme:1/2,nvme:0+trace,ram:1M", &c), 0);
+	assert_int_equal(c.count, 4);
+	assert_true(storage_has(&c, STORAGE_IDE) && storage_has(&c, STORAGE_SCSI));
+	assert_int_equal(c.disks[1].channel << 4 | c.disks[1].location, 0x10);
+	assert_true(c.disks[1].dvd);
+	assert_int_equal(c.disks[1].nsid, 2);
+	assert_int_equal(c.disks[2].channel << 4 | c.disks[2].location, 0x00);
+	assert_false(c.disks[2].dvd);
+	assert_int_equal(c.disks[2].filters, STORAGE_TRACE);
+	assert_int_equal(c.disks[3].channel << 4 | c.disks[3].location, 0x01);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		static struct storage_config none;
+
+		assert_int_equal(storage_parse_ide(wrong[i], &none), -EINVAL);
+		assert_int_equal(none.count, 0);
+	}
 }
 
 static void nonsense_is_refused(void **state)
@@ -76,6 +103,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(disks_are_understood),
 		cmocka_unit_test(nvme_disks_are_understood),
+		cmocka_unit_test(ide_disks_are_understood),
 		cmocka_unit_test(nonsense_is_refused),
 		cmocka_unit_test(a_disk_is_made_with_its_filters),
 	};
