@@ -37,7 +37,7 @@ void ide_signature(struct ide_drive *d)
 
 void ide_power_on(struct ide_drive *d)
 {
-	d->multiple = 0;
+	d->multiple = IDE_MULTIPLE_DEFAULT;
 	d->mode = ATA_MODE_PIO;
 	d->heads = 16;
 	d->sectors = 63;

@@ -14,6 +14,7 @@
 #define IDE_STEP_LEN (1024u * 1024)   /* bytes of a disk request of a DMA command */
 #define IDE_IOVECS 1024u              /* a sector of a CD, in PRDs of two bytes */
 #define IDE_MULTIPLE_MAX 128u
+#define IDE_MULTIPLE_DEFAULT 16u      /* firmware would have set it; Linux takes what it finds */
 #define IDE_TRIM_BLOCKS 8u
 #define IDE_SERIAL_LEN 20u
 

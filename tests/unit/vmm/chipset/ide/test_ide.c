@@ -151,8 +151,10 @@ static void pio_single_sectors(void **state)
 static void pio_multiple(void **state)
 {
 	fill(3);
+	model_set(m, 2, 0);
+	assert_int_equal(command(0xc6), 0x50); /* off */
 	model_lba28(m, 0, 5, 0); /* 256 sectors */
-	assert_int_equal(command(0xc4), 0x51); /* not set */
+	assert_int_equal(command(0xc4), 0x51);
 	assert_int_equal(model_reg(m, 1), 4);
 	model_set(m, 2, 3);
 	assert_int_equal(command(0xc6), 0x51);

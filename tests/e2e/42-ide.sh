@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# A guest that knows no VMBus: the stock ata_piix finds a disk over NVMe and a CD behind the firmware's IDE function.
+. "$(dirname "$0")/lib.sh"
+image=$(mktemp) cd=$(mktemp)
+truncate -s 64M "$image"
+head -c 4M /dev/urandom >"$cd"
+trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -f "$image" "$cd"' EXIT
+up ide --cpus 2 --memory 1G --nvme "$image" --nvme "$cd" --vtl2-append PARAVANE_IDE=nvme:0+trace,1:0=cd:nvme:1,ram:8M \
+	--append 'console=ttyS0,115200 quiet modprobe.blacklist=hv_vmbus ata_piix.prefer_ms_hyperv=0'
+g() { vm -n ide exec --timeout 120 "$@"; }
+d() { vm -n ide diag "$@"; }
+counter() { d inspect vm/chipset/ide/"$1" | grep -oE '[0-9]+$'; }
+md5() { grep -oE '\b[0-9a-f]{32}\b' | head -n 1; }
+
+check "PCI has the three functions" g 'cat /sys/bus/pci/devices/*/device | tr "\n" " " | grep -x "0x7192 0x7110 0x7111 "'
+check "the guest finds its disk through ata_piix" g 'ide 30 && readlink /sys/block/sda | grep -q 0000:00:07.1/ata1 && dmesg | grep -q "ata1.00: ATA-7: Virtual HD"'
+check "at the legacy ports and lines" g 'grep -E "^ 14:.*ata_piix" /proc/interrupts && grep -E "^ 15:.*ata_piix" /proc/interrupts && dmesg | grep -q "cmd 0x1f0 ctl 0x3f6 bmdma 0xffa0 irq 14"'
+check "master and slave, sizes are right" g '[ $(cat /sys/block/sda/size) = 131072 ] && [ $(cat /sys/block/sdb/size) = 16384 ]'
+check "by DMA, what is written is read back" g 'dd if=/dev/urandom of=/tmp/r bs=1M count=8 2>/dev/null
+	dd if=/tmp/r of=/dev/sda bs=1M oflag=direct 2>/dev/null; dd if=/tmp/r of=/dev/sda bs=1M seek=40 oflag=direct 2>/dev/null
+	[ "$(md5sum </tmp/r)" = "$(dd if=/dev/sda bs=64k count=128 iflag=direct 2>/dev/null | md5sum)" ]'
+check "it was DMA, straight from the guest's pages" bash -c '[ "$(scripts/vm -n ide diag inspect -r vm/chipset/ide/primary/0/disk | grep -E "^ +direct:" | grep -cE "[1-9]")" -ge 1 ]'
+check "it moved by the bus master" [ "$(counter primary/0/dma_bytes)" -ge $((24 << 20)) ]
+a=$(counter primary/0/flushes)
+check "a sync" g 'dd if=/dev/zero of=/dev/sda bs=4k seek=16000 count=1 conv=fsync 2>/dev/null'
+check "reaches the disk as a flush" [ "$(counter primary/0/flushes)" -gt "$a" ]
+check "the slave on its own" g 'dd if=/tmp/r of=/dev/sdb bs=1M count=4 oflag=direct 2>/dev/null; [ "$(head -c 4M /tmp/r | md5sum)" = "$(dd if=/dev/sdb bs=1M count=4 iflag=direct 2>/dev/null | md5sum)" ]'
+check "a discard gives zeroes" g 'blkdiscard -o 0 -l 1048576 /dev/sdb && dd if=/dev/sdb bs=1M count=1 iflag=direct 2>/dev/null | tr -d "\0" | wc -c | grep -x 0'
+want=$(md5sum <"$cd" | md5)
+check "the CD is /dev/sr0" g '[ $(cat /sys/block/sr0/size) = 8192 ] && grep -q "Virtual CD" /sys/block/sr0/device/model'
+check "and has the file's bytes" [ "$want" = "$(g 'dd if=/dev/sr0 bs=64k 2>/dev/null | md5sum' | md5)" ]
+check "nobody writes to it" g '! dd if=/tmp/r of=/dev/sr0 bs=2k count=1 oflag=direct 2>/dev/null'
+# the same machine again, with a driver that may do PIO only
+p=$(counter primary/0/pio_bytes)
+check "the driver comes back for PIO" g 'rmmod sr_mod sd_mod ata_piix libata && ide 30 pio4 && dmesg | grep "ata1.00: configured for PIO"'
+check "by PIO, it reads and writes too" g 'b=$(dd if=/dev/sda bs=64k count=16 iflag=direct 2>/dev/null | md5sum); dd if=/tmp/r of=/dev/sda bs=64k count=16 seek=160 oflag=direct 2>/dev/null
+	[ "$b" = "$(head -c 1M /tmp/r | md5sum)" ] && [ "$b" = "$(dd if=/dev/sda bs=64k count=16 skip=160 iflag=direct 2>/dev/null | md5sum)" ]'
+check "it went through the data port" [ "$(($(counter primary/0/pio_bytes) - p))" -ge $((3 << 20)) ]
+check "no reset, time-out or error in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace|I/O error|ata[12].*(exception|failed|reset|timeout)"'
+check "nothing was ignored, no table was bad" bash -c '! scripts/vm -n ide diag inspect -r vm/chipset/ide | grep -E "(ignored|bad_prds): [1-9]"'
+r=$(g 'sync; md5sum </tmp/r' | md5)
+all=$(g 'dd if=/dev/sda bs=1M iflag=direct 2>/dev/null | md5sum' | md5)
+vm -n ide down
+check "the host's file has the bytes" [ "$r" = "$(head -c 8M "$image" | md5sum | md5)" ]
+check "all of it is what the guest read" [ "$all" = "$(md5sum <"$image" | md5)" ]
+finish
