@@ -385,7 +385,6 @@ void ide_packet_command(struct ide_channel *ch)
 {
 	struct ide_drive *d = ide_selected(ch);
 	struct ide_command *c = &ch->command;
-	u32 limit = (u32)d->now.high << 8 | d->now.mid;
 
 	switch (c->opcode) {
 	case ATA_PACKET:
@@ -393,9 +392,7 @@ void ide_packet_command(struct ide_channel *ch)
 		c->dma = false; /* the packet itself comes by the port */
 		c->work = IDE_WORK_COLLECT;
 		c->then = IDE_THEN_PACKET;
-		c->len = ATA_PACKET_LEN;
-		/* of data: an even number of bytes, FFFEh at most (vol. 1, 6.24) */
-		c->block = MAX(MIN(limit ? limit : 0xfffe, 0xfffeu) & ~1u, 2u);
+		c->len = c->block = ATA_PACKET_LEN;
 		ide_go(ch);
 		break;
 	case ATA_IDENTIFY_PACKET: ide_identify_packet(ch); break;

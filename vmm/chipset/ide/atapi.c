@@ -58,13 +58,17 @@ void ide_packet_reply(struct ide_channel *ch, const void *data, u32 len, u32 all
 void ide_packet(struct ide_channel *ch)
 {
 	struct ide_command *c = &ch->command;
+	const struct ide_drive *d = ide_selected(ch);
+	u32 limit = (u32)d->now.high << 8 | d->now.mid;
 	u8 cdb[ATA_PACKET_LEN];
 
+	/* a block of data has an even number of bytes, FFFEh at most (vol. 1, 6.24); the packet has no such limit */
+	c->block = MAX(MIN(limit ? limit : 0xfffe, 0xfffeu) & ~1u, 2u);
 	memcpy(cdb, ch->buffer, sizeof(cdb));
 	c->out = false;
 	c->then = IDE_THEN_NOTHING;
 	c->work = IDE_WORK_NONE;
 	c->at = c->end = c->len = 0;
-	c->dma = ide_selected(ch)->now.features & ATA_FEATURE_PACKET_DMA;
+	c->dma = d->now.features & ATA_FEATURE_PACKET_DMA;
 	ide_mmc(ch, cdb);
 }
