@@ -36,6 +36,7 @@ p=$(counter primary/0/pio_bytes)
 check "the driver comes back for PIO" g 'rmmod sr_mod sd_mod ata_piix libata && ide 30 pio4 && dmesg | grep "ata1.00: FORCE: xfer_mask set to pio4"'
 check "by PIO, it reads and writes too" g 'b=$(dd if=/dev/sda bs=64k count=16 iflag=direct 2>/dev/null | md5sum); dd if=/tmp/r of=/dev/sda bs=64k count=16 seek=160 oflag=direct 2>/dev/null
 	[ "$b" = "$(dd if=/tmp/r bs=1M count=1 2>/dev/null | md5sum)" ] && [ "$b" = "$(dd if=/dev/sda bs=64k count=16 skip=160 iflag=direct 2>/dev/null | md5sum)" ]'
+check "the CD by PIO" [ "$(head -c 256K "$cd" | md5sum | md5)" = "$(g 'dd if=/dev/sr0 bs=64k count=4 2>/dev/null | md5sum' | md5)" ]
 check "it went through the data port" [ "$(($(counter primary/0/pio_bytes) - p))" -ge $((3 << 20)) ]
 check "its drive is in PIO mode 4" matches "transfer_mode: 0xc" d inspect -r vm/chipset/ide/primary/0
 check "no reset, time-out or error in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|I/O error|ata[12].*(exception|failed|reset|timeout)"'

@@ -1,8 +1,7 @@
 #!/bin/busybox sh
 # Loads what disks and CDs behind the PIIX's IDE function need, and waits until /dev/sda is there (or the seconds given are
-# over). A second argument is libata's force=, e.g. pio4; then without CDs.
-for m in scsi_common scsi_mod "libata ${2:+force=$2}" "ata_piix prefer_ms_hyperv=0" sd_mod \
-	$([ -n "$2" ] || echo cdrom sr_mod); do
+# over). A second argument is libata's force=, e.g. pio4.
+for m in scsi_common scsi_mod "libata ${2:+force=$2}" "ata_piix prefer_ms_hyperv=0" sd_mod cdrom sr_mod; do
 	set -- "$1" $m
 	grep -q "^$2 " /proc/modules || insmod /lib/modules/$2.ko $3 || exit 1
 done
