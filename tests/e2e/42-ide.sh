@@ -42,8 +42,8 @@ check "its drive is in PIO mode 4" matches "transfer_mode: 0xc" d inspect -r vm/
 check "no reset, time-out or error in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|I/O error|ata[12].*(exception|failed|reset|timeout)"'
 check "nothing was ignored, no table was bad" bash -c '! scripts/vm -n ide diag inspect -r vm/chipset/ide | grep -E "(ignored|bad_prds): [1-9]"'
 r=$(g 'sync; md5sum </tmp/r' | md5)
-all=$(g 'dd if=/dev/sda bs=1M iflag=direct 2>/dev/null | md5sum' | md5)
 vm -n ide down
-check "the host's file has the bytes" [ "$r" = "$(head -c 8M "$image" | md5sum | md5)" ]
-check "all of it is what the guest read" [ "$all" = "$(md5sum <"$image" | md5)" ]
+part() { tail -c +$((($1 << 20) + 1)) "$image" | head -c $(($2 << 20)) | md5sum | md5; }
+check "the host's file has the bytes, twice" [ "$r $r" = "$(part 0 8) $(part 40 8)" ]
+check "and those that went by PIO" [ "$(part 0 1)" = "$(part 10 1)" ]
 finish
