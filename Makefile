@@ -28,6 +28,8 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 COMMON := -std=gnu11 -g -fno-common -fno-strict-aliasing -I. $(WARN)
 KHDR := $(O)/deps/kernel-headers/include
 
+# the firmware is compiled for size, but for the way of a disk request
+FAST_target := lib/vmbus vmm/vmbus vmm/storvsp vmm/disk vmm/nvme vmm/nvme_disk
 CC_target := musl-gcc
 CFLAGS_target := $(COMMON) -Os -D_GNU_SOURCE -isystem $(KHDR) -isystem $(O)/deps/musl/include -ffunction-sections -fdata-sections
 LDFLAGS_target := -static -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,noseparate-code
@@ -89,7 +91,7 @@ $(O)/$(1)/.flags: FORCE
 $(O)/$(1)/%.o: %.c $(O)/$(1)/.flags $$(READY_$(1))
 	$$(call say,CC $(1),$$<)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(CFLAGS_$$<) -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(if $$(filter $$(<D),$$(FAST_$(1))),-O2) $$(CFLAGS_$$<) -MMD -MP -c -o $$@ $$<
 	@printf '{"directory":"%s","file":"%s","command":"%s"},\n' '$$(CURDIR)' '$$<' '$$(CC_$(1)) $$(CFLAGS_$(1)) -c $$<' >$$@.json
 $(O)/$(1)/%.o: %.S $(O)/$(1)/.flags $$(READY_$(1))
 	$$(call say,AS $(1),$$<)

@@ -11,7 +11,9 @@ hostname guest
 root=$(sed -n 's/.*\broot=\([^ ]*\).*/\1/p' /proc/cmdline)
 if [ -n "$root" ]; then
 	mkdir -p /root
-	if disks 60 && mount -t ext4 "$root" /root; then
+	find=disks
+	grep -q "modprobe.blacklist=[^ ]*hv_vmbus" /proc/cmdline && find=ide
+	if $find 60 && mount -t ext4 "$root" /root; then
 		# our tools beside the system's own
 		cp /bin/fsx /bin/churn /bin/ports /root/usr/local/bin/
 		umount /proc /sys /tmp
