@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A guest without VMBus drivers: the same Debian root file system, now an ATA disk of the firmware's PIIX4 over the assigned NVMe
 # controller, as VTL2 settings with the protocol IDE say; beside it an IDE CD.
+# needs: root.ext4
 . "$(dirname "$0")/lib.sh"
-make -s root-image >&2 || exit 1
+
 image=$(mktemp)
 cd=$(mktemp)
 settings=$(mktemp)
