@@ -7,10 +7,10 @@ run() {
 	shift 4
 	fio --ioengine=libaio --direct=1 --thread --verify=crc32c --verify_fatal=1 --verify_interval=4096 --blockalign=4096 --group_reporting \
 		--minimal --filename="$(disk)" --name=j --numjobs=2 --offset="$at" --offset_increment=$len --size=$len --rw=randwrite \
-		--bsrange=4k-128k --iodepth="$depth" --randseed="$seed" --fsync=64 "$@" >/tmp/fio.out 2>&1
+		--bsrange=4k-64k --iodepth="$depth" --randseed="$seed" --fsync=64 "$@" >/tmp/fio.out 2>&1
 	status=$?
 	[ $status = 0 ] || grep -v '^3;' /tmp/fio.out | tail -n 4
-	grep '^3;' /tmp/fio.out | cut -d';' -f5,15,56,47 >>/tmp/rounds
+	awk -F';' '/^3;/ { print $5, $15, $56, $47 }' /tmp/fio.out >>/tmp/rounds
 	return $status
 }
 # load OFFSET LEN SEED: rounds of all depths until /tmp/stop is there, or one is not good: then /tmp/bad says why
@@ -51,5 +51,5 @@ fails() {
 	local key=$1 words=$2
 	shift 2
 	"$@" >/tmp/sense
-	grep -qi "sense key: $key" /tmp/sense && grep -qiE "$words" /tmp/sense || { cat /tmp/sense; return 1; }
+	grep -qiE "sense key: ($key)" /tmp/sense && grep -qiE "$words" /tmp/sense || { cat /tmp/sense; return 1; }
 }

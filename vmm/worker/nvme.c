@@ -12,7 +12,7 @@
 LOG_DOMAIN("nvme");
 
 #define DEVICES_MAX 16u
-/* the kernel finds and binds functions beside us: look a few times after the start, then when an operator asks */
+/* the kernel finds and binds functions beside us: look a few times after the start, while one has gone, and when asked */
 #define LOOKS 10u
 #define LOOK_NS 1000000000ull
 
@@ -162,6 +162,13 @@ static void device_discard(struct nvme_device *d)
 	free(d);
 }
 
+/* what was taken away may be brought back, with no other word than that the kernel has bound it */
+static void watch_for_return(struct nvme_devices *all)
+{
+	if (!all->look_again.slot)
+		timer_arm(all->home, &all->look_again, exec_now_ns(all->home) + LOOK_NS);
+}
+
 static void give_back(struct op *op, int ignored)
 {
 	struct nvme_device *d = container_of(op, struct nvme_device, removed);
@@ -169,6 +176,7 @@ static void give_back(struct op *op, int ignored)
 	d->registers_len = 0;
 	vfio_release(d->vfio);
 	log_at(LOG_NOTICE, "%s is gone", d->name);
+	watch_for_return(d->owner);
 }
 
 static void requested(struct task *task)
@@ -267,11 +275,23 @@ static int look(struct nvme_devices *all)
 	return 0;
 }
 
+static bool one_is_away(const struct nvme_devices *all)
+{
+	u32 i = 0;
+
+	while (i < all->count && all->list[i]->registers_len)
+		i++;
+	return i < all->count;
+}
+
 static void look_again(struct timer *timer)
 {
 	struct nvme_devices *all = container_of(timer, struct nvme_devices, look_again);
 
-	if (!all->ending && !look(all) && --all->looks_left)
+	if (all->ending || look(all))
+		return;
+	all->looks_left -= all->looks_left != 0;
+	if (all->looks_left || one_is_away(all))
 		timer_arm(all->home, timer, exec_now_ns(all->home) + LOOK_NS);
 }
 
