@@ -11,7 +11,8 @@
 
 static const char *const kinds[] = { "anon_inode:kvm-vm", "anon_inode:kvm-vcpu", "anon_inode:[eventfd]", "anon_inode:[timerfd]",
 				     "anon_inode:[eventpoll]", "socket", "pipe", "/memfd", "/" };
-static const char *const names[] = { "kvm_vm", "kvm_vcpu", "eventfd", "timerfd", "epoll", "socket", "pipe", "memfd", "file", "other" };
+static const char *const names[] = { "kvm_vm", "kvm_vcpu", "eventfd", "timerfd", "epoll", "socket", "pipe", "memfd", "file",
+				     "other" };
 
 _Static_assert(ARRAY_SIZE(names) == ARRAY_SIZE(kinds) + 1, "a name for each kind, and one for the rest");
 

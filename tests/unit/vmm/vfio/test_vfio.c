@@ -263,6 +263,17 @@ static void with_an_iommu(void **state)
 	kernel.no_map = false;
 	assert_non_null(dma_pool_alloc(pool, 2 * MiB, &second));
 	assert_int_equal(second, (1ull << 39) - 6 * MiB); /* a failure takes no address */
+	/* a piece that came back serves again, zeroed, for its length only */
+	u32 pieces = dma_pool_pieces(pool);
+
+	memset(at, 0x5a, 8192);
+	dma_pool_free(pool, at, 5000, address);
+	assert_int_equal(dma_pool_pieces(pool), pieces - 1);
+	assert_ptr_not_equal(dma_pool_alloc(pool, 4096, &second), at);
+	assert_ptr_equal(dma_pool_alloc(pool, 8192, &second), at);
+	assert_int_equal(second, address);
+	assert_int_equal(at[0] | at[8191], 0);
+	assert_int_equal(dma_pool_pieces(pool), pieces + 1);
 	vfio_release(d);
 	assert_int_equal(vfio_unmap_dma(d, 0x1000, 4096), 0);
 	vfio_close(d);
