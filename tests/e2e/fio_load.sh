@@ -1,5 +1,7 @@
 # Sourced in the guest: what 56-faults.sh wants of it. The disk under test is LUN 1 of the SCSI controller, whatever its name is.
 disk() { echo "/dev/$(ls /sys/class/scsi_disk/0:0:0:1/device/block 2>/dev/null)"; }
+# finds DEPTH OFFSET LEN SEED: fio says that what it reads is not what it wrote (EILSEQ), and nothing else is wrong
+finds() { ! run "$@" --bsrange=4k-8k >/tmp/lie && [ "$(tail -n 1 /tmp/rounds | cut -d' ' -f1)" = 84 ] || { cat /tmp/lie; false; }; }
 # run DEPTH OFFSET LEN SEED [OPTION]...: two jobs write all of it in random pieces and read it back; 0: all is as written.
 # A line in /tmp/rounds: fio's error, the longest read and write in microseconds, KiB written
 run() {
@@ -44,6 +46,8 @@ bytes() { printf '%02x %02x %02x %02x' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $
 # one command to one block of 4096 bytes; what comes is the sense data in words
 read_at() { sg_raw -r 4096 -o /dev/null "$(disk)" 28 00 $(bytes "$1") 00 00 08 00 2>&1; }
 write_at() { sg_raw -s 4096 -i /dev/zero "$(disk)" 2a 00 $(bytes "$1") 00 00 08 00 2>&1; }
+# the disk answers, and does so a moment later too
+back() { [ -b "$(disk)" ] && good read_at 0 && sleep 3 && [ -b "$(disk)" ] && good read_at 0; }
 flush() { sg_raw "$(disk)" 35 00 00 00 00 00 00 00 00 00 2>&1; }
 # good COMMAND...; fails KEY WORDS COMMAND...: with that sense key and these words
 good() { "$@" >/tmp/sense && grep -q 'SCSI Status: Good' /tmp/sense || { cat /tmp/sense; return 1; }; }
