@@ -65,6 +65,36 @@ int vfio_open(const struct guid *instance, struct vfio_device **ret)
 	return r ? r : vfio_open_function(function, ret);
 }
 
+static void vector_end(struct vector *v)
+{
+	if (atomic_fetch_add(&v->ends, 1) != 1)
+		return;
+	close(v->fd);
+	v->fd = -1;
+}
+
+/* an executor may be reading: it is given something to read, and sees then that there is no more */
+static void vector_release(struct vector *v)
+{
+	u64 one = 1;
+
+	if (!v->task)
+		atomic_store(&v->ends, 1); /* nobody reads */
+	else if (write(v->fd, &one, sizeof(one)) != sizeof(one))
+		return; /* it stays */
+	vector_end(v);
+}
+
+static void end_interrupts(struct vfio_device *d)
+{
+	if (atomic_exchange(&d->released, true))
+		return;
+	for (u32 i = 0; i < d->vector_count; i++)
+		vector_release(&d->vectors[i]);
+	if (d->request.task)
+		vector_release(&d->request);
+}
+
 void vfio_release(struct vfio_device *d)
 {
 	int *const fds[] = { &d->fd, &d->group, &d->container }; /* the device first: it stops its DMA */
@@ -77,6 +107,7 @@ void vfio_release(struct vfio_device *d)
 			close(*fds[i]);
 		*fds[i] = -1;
 	}
+	end_interrupts(d);
 }
 
 void vfio_close(struct vfio_device *d)
@@ -84,10 +115,11 @@ void vfio_close(struct vfio_device *d)
 	if (!d)
 		return;
 	vfio_release(d);
-	if (d->request.fd)
+	if (d->request.task && d->request.fd >= 0)
 		close(d->request.fd);
 	for (u32 i = 0; i < d->vector_count; i++)
-		close(d->vectors[i].fd);
+		if (d->vectors[i].fd >= 0)
+			close(d->vectors[i].fd);
 	free(d);
 }
 
@@ -152,6 +184,10 @@ static void interrupted(struct op *op, int result)
 {
 	struct vector *v = container_of(op, struct vector, op);
 
+	if (atomic_load(&v->device->released)) {
+		vector_end(v);
+		return;
+	}
 	if (result != sizeof(v->count)) {
 		log_at(LOG_DEBUG, "%s: a vector is not listened to any more: %d", v->device->address, result);
 		return;

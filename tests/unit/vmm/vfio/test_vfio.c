@@ -383,6 +383,21 @@ static void interrupts(void **state)
 	assert_int_equal(exec_run(exec), 0);
 	assert_int_equal(task.runs, 1);
 	assert_int_equal(request.runs, 0);
+	/* given back: the eventfds are closed, also those that an executor reads, and nobody is woken for it */
+	struct task later;
+
+	task_init(&later, exec, "later", woken);
+	vfio_release(d);
+	assert_int_equal(fcntl(kernel.eventfds[0], F_GETFD), -1);
+	assert_int_not_equal(fcntl(kernel.eventfds[2], F_GETFD), -1);
+	for (u32 i = 0; i < 100 && fcntl(kernel.eventfds[2], F_GETFD) != -1; i++) {
+		task_wake(&later);
+		assert_int_equal(exec_run(exec), 0);
+		usleep(1000);
+	}
+	assert_int_equal(fcntl(kernel.eventfds[2], F_GETFD), -1);
+	assert_int_equal(task.runs, 1);
+	assert_int_equal(request.runs, 0);
 	exec_destroy(exec);
 	vfio_close(d);
 }
