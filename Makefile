@@ -16,7 +16,7 @@ say = $(if $(V),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 # ---- what is built, in layers: a folder may include only from itself, spec/ and its DEPS
 FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dtb lib/igvm lib/apic lib/vmbus lib/uart \
 	boot igvmgen init \
-	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/nvme_disk vmm/storvsp vmm/vp \
+	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/vp \
 	vmm/loader vmm/get vmm/settings vmm/worker \
 	diag/server diag/cli initramfs \
 	host/load host/vtl host/vmbus host/vpci host/nvme host/pvhost tests/guests/tools tests/tools tests/unit tests/fuzz tests/sim
@@ -28,6 +28,8 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 COMMON := -std=gnu11 -g -fno-common -fno-strict-aliasing -I. $(WARN)
 KHDR := $(O)/deps/kernel-headers/include
 
+# the firmware is compiled for size, but for the way of a disk request
+FAST_target := lib/vmbus vmm/vmbus vmm/storvsp vmm/disk vmm/nvme vmm/nvme_disk
 CC_target := musl-gcc
 CFLAGS_target := $(COMMON) -Os -D_GNU_SOURCE -isystem $(KHDR) -isystem $(O)/deps/musl/include -ffunction-sections -fdata-sections
 LDFLAGS_target := -static -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,noseparate-code
@@ -89,7 +91,7 @@ $(O)/$(1)/.flags: FORCE
 $(O)/$(1)/%.o: %.c $(O)/$(1)/.flags $$(READY_$(1))
 	$$(call say,CC $(1),$$<)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(CFLAGS_$$<) -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(if $$(filter $$(<D),$$(FAST_$(1))),-O2) $$(CFLAGS_$$<) -MMD -MP -c -o $$@ $$<
 	@printf '{"directory":"%s","file":"%s","command":"%s"},\n' '$$(CURDIR)' '$$<' '$$(CC_$(1)) $$(CFLAGS_$(1)) -c $$<' >$$@.json
 $(O)/$(1)/%.o: %.S $(O)/$(1)/.flags $$(READY_$(1))
 	$$(call say,AS $(1),$$<)

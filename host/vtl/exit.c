@@ -224,8 +224,12 @@ static void exit_port(struct vp *vp)
 		rewind_string_output(vp);
 		v->open = ACCESS_NONE;
 	} else {
-		v->open = ACCESS_PORT;
+		struct decoded d;
+
+		decode_at_rip(vp, &d);
+		v->open = decoded_string_io(&d) ? ACCESS_STRING_INPUT : ACCESS_PORT;
 		v->open_rip = REGS(v).rip;
+		v->open_linear = d.linear;
 	}
 	intercept_io(vp);
 }

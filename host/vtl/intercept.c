@@ -59,14 +59,12 @@ void intercept_io(struct vp *vp)
 		    run->io.direction == KVM_EXIT_IO_OUT ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ);
 	m.port = run->io.port;
 	m.access_info = run->io.size & HV_IO_SIZE;
-	for (u32 i = 0; i < d.length; i++) {
-		if (d.bytes[i] == 0xf2 || d.bytes[i] == 0xf3)
-			m.access_info |= HV_IO_REP;
-		if ((d.bytes[i] & 0xfc) == 0x6c)
-			m.access_info |= HV_IO_STRING;
+	if (decoded_string_io(&d)) {
+		m.access_info |= HV_IO_STRING;
+		for (u32 i = 0; i < d.length; i++)
+			if (d.bytes[i] == 0xf2 || d.bytes[i] == 0xf3)
+				m.access_info |= HV_IO_REP;
 	}
-	if (!(m.access_info & HV_IO_STRING))
-		m.access_info &= (u8)~HV_IO_REP;
 	m.instruction_byte_count = (u8)d.byte_count;
 	memcpy(m.instruction_bytes, d.bytes, sizeof(m.instruction_bytes));
 	segment_to_hv(&SREGS(v).ds, &m.ds);

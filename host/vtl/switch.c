@@ -180,8 +180,37 @@ void switch_to_vtl2(struct vp *vp, u32 reason)
 }
 
 /*
+ * KVM holds back an INS until it is told what the ports gave, and writes that where the instruction began, whatever happened
+ * to the registers meanwhile. VTL2 has done it already, all of it or a part: what is in memory now is written once more.
+ */
+static void repeat_string_input(struct vp *vp, u64 linear)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	u8 *data = (u8 *)v->run + v->run->io.data_offset;
+	u32 size = v->run->io.size;
+	u64 step = REGS(v).rflags & BIT(10) ? (u64)-(s64)size : size;
+
+	for (u32 i = 0; i < v->run->io.count; i++, linear += step)
+		fetch_code(vp, linear, data + i * size, size); /* where nothing is, KVM writes nothing */
+}
+
+/* the rest that KVM asks for by itself */
+static void repeat_more(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	struct decoded d;
+
+	if (v->run->exit_reason != KVM_EXIT_IO || v->run->io.direction != KVM_EXIT_IO_IN)
+		return;
+	decode_at_rip(vp, &d);
+	if (decoded_string_io(&d))
+		repeat_string_input(vp, d.linear);
+}
+
+/*
  * KVM finishes an access at the next KVM_RUN: it skips the instruction and loads RAX (and RDX), for ports if RIP is still
- * where it was, for MSRs always. VTL2 has answered already: let KVM finish without entering, then put the registers back.
+ * where it was, for MSRs and string input always. VTL2 has answered already: let KVM finish without entering, then put the
+ * registers back.
  */
 void finish_access(struct vp *vp, enum vtl vtl)
 {
@@ -191,6 +220,8 @@ void finish_access(struct vp *vp, enum vtl vtl)
 	struct kvm_vcpu_events keep_events = v->run->s.regs.events;
 	u64 dirty = v->run->kvm_dirty_regs;
 
+	if (v->open == ACCESS_STRING_INPUT)
+		repeat_string_input(vp, v->open_linear);
 	v->open = ACCESS_NONE;
 	v->run->kvm_dirty_regs = 0;
 	for (int i = 0; i < 4; i++) { /* page-crossing and string accesses come in pieces */
@@ -200,6 +231,7 @@ void finish_access(struct vp *vp, enum vtl vtl)
 		v->run->immediate_exit = 0;
 		if (r < 0 || (v->run->exit_reason != KVM_EXIT_MMIO && v->run->exit_reason != KVM_EXIT_IO))
 			break;
+		repeat_more(vp);
 	}
 	REGS(v) = keep;
 	SREGS(v) = keep_sregs;
@@ -238,7 +270,8 @@ void switch_to_vtl0(struct vp *vp)
 	}
 	if (page && page->valid)
 		take_register_page(vp, page);
-	if (to->open == ACCESS_MSR || (to->open == ACCESS_PORT && REGS(to).rip == to->open_rip))
+	if (to->open == ACCESS_MSR || to->open == ACCESS_STRING_INPUT ||
+	    (to->open == ACCESS_PORT && REGS(to).rip == to->open_rip))
 		finish_access(vp, VTL0);
 	to->open = ACCESS_NONE;
 	if (!atomic_load_explicit(&vp->partition->vtl0_ran, memory_order_relaxed)) {

@@ -32,8 +32,9 @@ struct vcpu {
 	 * An access that KVM finishes only at its next KVM_RUN: answered here, or left to VTL2 (a port, an MSR). It must be
 	 * finished before anybody touches the registers: KVM forgets the result of a load when they are set in between.
 	 */
-	enum { ACCESS_NONE, ACCESS_ANSWERED, ACCESS_PORT, ACCESS_MSR } open;
+	enum { ACCESS_NONE, ACCESS_ANSWERED, ACCESS_PORT, ACCESS_STRING_INPUT, ACCESS_MSR } open;
 	u64 open_rip;
+	u64 open_linear; /* STRING_INPUT: where it goes */
 };
 
 #define SYNIC_EVENT_FLAGS 2048
@@ -183,6 +184,13 @@ struct decoded {
 	u32 size;
 };
 void decode_at_rip(struct vp *vp, struct decoded *ret);
+/* INS or OUTS? They end with their opcode, as IN and OUT with such a port do */
+static inline bool decoded_string_io(const struct decoded *d)
+{
+	u32 n = d->length;
+
+	return n && (d->bytes[n - 1] & 0xfc) == 0x6c && (n == 1 || (d->bytes[n - 2] & 0xfc) != 0xe4);
+}
 
 /* memory.c */
 int memory_map(struct partition *p) __must_check;

@@ -116,6 +116,11 @@ void op_fallocate(struct exec *exec, struct op *op, int fd, int mode, u64 off, u
 	exec->impl->fallocate(exec, op, fd, mode, off, len);
 }
 
+void op_event(struct exec *exec, struct op *op, int fd)
+{
+	exec->impl->event(exec, op, fd);
+}
+
 void op_poll(struct exec *exec, struct op *op, int fd, short events)
 {
 	exec->impl->poll(exec, op, fd, events);

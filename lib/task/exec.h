@@ -80,6 +80,12 @@ void op_writev(struct exec *exec, struct op *op, int fd, const struct iovec *iov
 void op_fdatasync(struct exec *exec, struct op *op, int fd);
 /* fallocate() with that mode */
 void op_fallocate(struct exec *exec, struct op *op, int fd, int mode, u64 off, u64 len);
+/*
+ * done(op, 1) each time the eventfd was signalled, once for several signals that come together; a negative result ends it.
+ * Nothing is submitted in between: an event costs no system call. Nobody else may read the eventfd.
+ * It lasts until op_cancel(), or as long as the executor.
+ */
+void op_event(struct exec *exec, struct op *op, int fd);
 /* one shot; the result is the poll mask that is ready */
 void op_poll(struct exec *exec, struct op *op, int fd, short events);
 /* done() still comes, with -ECANCELED or the result */

@@ -16,6 +16,7 @@ struct exec_impl {
 	void (*fdatasync)(struct exec *, struct op *, int fd);
 	void (*fallocate)(struct exec *, struct op *, int fd, int mode, u64 off, u64 len);
 	void (*poll)(struct exec *, struct op *, int fd, short events);
+	void (*event)(struct exec *, struct op *, int fd);
 	void (*cancel)(struct exec *, struct op *);
 	int (*begin)(struct exec *);                         /* on the thread that will run it */
 	void (*destroy)(struct exec *);

@@ -13,7 +13,7 @@
 #define SIM_OPS 256
 #define SIM_DELAY_MAX_NS 100000u
 
-enum sim_op_kind { SIM_READ, SIM_WRITE, SIM_POLL, SIM_FDATASYNC, SIM_FALLOCATE };
+enum sim_op_kind { SIM_READ, SIM_WRITE, SIM_POLL, SIM_FDATASYNC, SIM_FALLOCATE, SIM_EVENT };
 
 struct sim_op {
 	struct op *op;
@@ -87,6 +87,8 @@ static int perform(struct sim_op *o)
 		return -ECANCELED;
 	if (o->kind == SIM_POLL)
 		return poll(&p, 1, 0) > 0 ? p.revents : -EAGAIN;
+	if (o->kind == SIM_EVENT)
+		return read(o->fd, &(u64){ 0 }, 8) == 8 ? 1 : -errno;
 	if (o->kind == SIM_FDATASYNC)
 		r = fdatasync(o->fd);
 	else if (o->kind == SIM_FALLOCATE)
@@ -119,9 +121,12 @@ static unsigned reap(struct exec *exec)
 			continue;
 		}
 		struct sim_op o = e->ops[i];
+		int result = perform(&o);
 
 		e->ops[i] = e->ops[--e->op_count];
-		o.op->done(o.op, perform(&o));
+		if (o.kind == SIM_EVENT && result > 0)
+			e->ops[e->op_count++] = o; /* it stays */
+		o.op->done(o.op, result);
 		count++;
 	}
 	return count;
@@ -155,6 +160,11 @@ static void fallocate_op(struct exec *exec, struct op *op, int fd, int mode, u64
 static void poll_op(struct exec *exec, struct op *op, int fd, short events)
 {
 	add(exec, (struct sim_op){ .op = op, .kind = SIM_POLL, .fd = fd, .events = events });
+}
+
+static void event_op(struct exec *exec, struct op *op, int fd)
+{
+	add(exec, (struct sim_op){ .op = op, .kind = SIM_EVENT, .fd = fd, .events = POLLIN });
 }
 
 static void cancel(struct exec *exec, struct op *op)
@@ -192,7 +202,8 @@ static void destroy(struct exec *exec)
 
 static const struct exec_impl impl = {
 	.now_ns = now, .reap = reap, .ready = ready, .wait = wait_never, .arm = arm, .kick = kick, .rw = rw,
-	.fdatasync = fdatasync_op, .fallocate = fallocate_op, .poll = poll_op, .cancel = cancel, .begin = begin,
+	.fdatasync = fdatasync_op, .fallocate = fallocate_op, .poll = poll_op, .event = event_op, .cancel = cancel, .begin =
+		begin,
 	.destroy = destroy,
 };
 

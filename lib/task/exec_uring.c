@@ -12,13 +12,12 @@
 LOG_DOMAIN("exec");
 
 #define RING_ENTRIES 256
+#define EVENT_TAG 1u
 
 struct uring_exec {
 	struct exec exec;
 	struct io_uring ring;
 	int event_fd;
-	u64 event_value;
-	struct iovec event_iov;
 	struct op event_op, timeout_op, ignored_op;
 	struct __kernel_timespec timeout;
 	u64 armed_ns;    /* deadline the timeout in the ring has; ~0: none is in it */
@@ -55,17 +54,30 @@ static struct io_uring_sqe *next_sqe(struct uring_exec *u)
 	return sqe;
 }
 
-static void arm_event(struct uring_exec *u)
+/* a poll that stays: each signal of an eventfd wakes it,
+	although nobody reads the counter down. The tag tells its completions. */
+static void uring_event(struct exec *exec, struct op *op, int fd)
 {
-	struct io_uring_sqe *sqe = next_sqe(u);
+	struct io_uring_sqe *sqe = next_sqe(of(exec));
 
-	io_uring_prep_readv(sqe, u->event_fd, &u->event_iov, 1, 0);
-	io_uring_sqe_set_data(sqe, &u->event_op);
+	op->arg = fd;
+	io_uring_prep_poll_multishot(sqe, fd, POLLIN);
+	io_uring_sqe_set_data64(sqe, (u64)(uintptr_t)op | EVENT_TAG);
 }
 
+static void event_completed(struct exec *exec, struct op *op, const struct io_uring_cqe *cqe)
+{
+	int result = cqe->res < 0 ? cqe->res : 1;
+
+	/* the kernel ends it when the completion ring was full */
+	if (result > 0 && !(cqe->flags & IORING_CQE_F_MORE))
+		uring_event(exec, op, op->arg);
+	op->done(op, result);
+}
+
+/* that it came is enough */
 static void event_done(struct op *op, int result)
 {
-	arm_event(container_of(op, struct uring_exec, event_op));
 }
 
 static void timeout_done(struct op *op, int result)
@@ -82,7 +94,7 @@ static int uring_begin(struct exec *exec)
 	struct uring_exec *u = of(exec);
 
 	if (!u->began)
-		arm_event(u);
+		uring_event(exec, &u->event_op, u->event_fd);
 	u->began = true;
 	return 0;
 }
@@ -97,17 +109,20 @@ static bool uring_ready(struct exec *exec)
 static unsigned uring_reap(struct exec *exec)
 {
 	struct uring_exec *u = of(exec);
-	struct io_uring_cqe *cqe;
+	struct io_uring_cqe *cqe, c;
 	unsigned count = 0;
 
 	if (io_uring_sq_ready(&u->ring))
 		submit(u);
 	while (count < RING_ENTRIES && io_uring_peek_cqe(&u->ring, &cqe) == 0) {
-		struct op *op = io_uring_cqe_get_data(cqe);
-		int result = cqe->res;
-
+		c = (struct io_uring_cqe){ .user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags };
 		io_uring_cqe_seen(&u->ring, cqe);
-		op->done(op, result);
+		struct op *op = (struct op *)(uintptr_t)(c.user_data & ~(u64)EVENT_TAG);
+
+		if (c.user_data & EVENT_TAG)
+			event_completed(exec, op, &c);
+		else
+			op->done(op, c.res);
 		count++;
 	}
 	return count;
@@ -201,10 +216,14 @@ static void uring_poll(struct exec *exec, struct op *op, int fd, short events)
 static void uring_cancel(struct exec *exec, struct op *op)
 {
 	struct uring_exec *u = of(exec);
-	struct io_uring_sqe *sqe = next_sqe(u);
 
-	io_uring_prep_cancel(sqe, op, 0);
-	io_uring_sqe_set_data(sqe, &u->ignored_op);
+	/* by either name; what is not found is no harm */
+	for (u64 tag = 0; tag <= EVENT_TAG; tag++) {
+		struct io_uring_sqe *sqe = next_sqe(u);
+
+		io_uring_prep_cancel64(sqe, (u64)(uintptr_t)op | tag, 0);
+		io_uring_sqe_set_data(sqe, &u->ignored_op);
+	}
 }
 
 static void uring_destroy(struct exec *exec)
@@ -219,7 +238,7 @@ static void uring_destroy(struct exec *exec)
 static const struct exec_impl impl = {
 	.now_ns = uring_now, .reap = uring_reap, .ready = uring_ready, .wait = uring_wait, .arm = uring_arm,
 	.kick = uring_kick, .rw = uring_rw, .fdatasync = uring_fdatasync, .fallocate = uring_fallocate, .poll = uring_poll,
-	.cancel = uring_cancel, .begin = uring_begin, .destroy = uring_destroy,
+	.event = uring_event, .cancel = uring_cancel, .begin = uring_begin, .destroy = uring_destroy,
 };
 
 int exec_poll_fd(struct exec *exec)
@@ -241,7 +260,6 @@ struct exec *exec_create(const char *name, int cpu)
 	u->event_op.done = event_done;
 	u->timeout_op.done = timeout_done;
 	u->ignored_op.done = ignored_done;
-	u->event_iov = (struct iovec){ &u->event_value, sizeof(u->event_value) };
 	r = io_uring_queue_init(RING_ENTRIES, &u->ring, 0);
 	if (r) {
 		log_err(r, "%s: io_uring", name);

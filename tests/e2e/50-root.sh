@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A stock Debian system whose root file system is on the assigned NVMe controller, reached through hv_storvsc, with four
 # processors: it boots to a login, and what fio, fsx and fstrim do to it is checked in the guest and in the host's file.
+# needs: root.ext4
 . "$(dirname "$0")/lib.sh"
-make -s root-image >&2 || exit 1
+
 image=$(mktemp)
 cp --sparse=always -L "$O/root.ext4" "$image"
 trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -f "$image"' EXIT

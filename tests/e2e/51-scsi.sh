@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # One processor: the root file system over hv_storvsc again, a second disk as sg3_utils sees it, and VTL2 settings that change
 # while the guest runs.
+# needs: root.ext4
 . "$(dirname "$0")/lib.sh"
-make -s root-image >&2 || exit 1
+
 image=$(mktemp)
 second=$(mktemp)
 work=$(mktemp -d)

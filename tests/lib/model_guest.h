@@ -8,7 +8,9 @@
 #include "spec/hv.h"
 #include "vmm/vmbus/vmbus.h"
 
+#ifndef MODEL_VPS
 #define MODEL_VPS 2u
+#endif
 #define MODEL_MESSAGES 600u
 #define MODEL_RING_PAGES 4u
 
@@ -63,8 +65,8 @@ static inline struct model_guest *model_create(u64 seed)
 
 	g->sim = sim_create(seed);
 	g->home = sim_exec(g->sim, "home");
-	g->vps[0] = sim_exec(g->sim, "vp0");
-	g->vps[1] = sim_exec(g->sim, "vp1");
+	for (unsigned i = 0; i < MODEL_VPS; i++)
+		g->vps[i] = sim_exec(g->sim, "vp");
 	if (guest_create_fake(4 * MiB, 0, &g->guest))
 		abort();
 	g->bus = vmbus_server_create(&io, g->guest, g->home);

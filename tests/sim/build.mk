@@ -1,5 +1,10 @@
-# programs that run a part of the firmware in virtual time, many seeds long
+# programs that run a part of the firmware in virtual time: many seeds long, or to be counted
 DEPS := lib/core lib/log lib/inspect lib/task lib/vmbus vmm/hcl vmm/mem vmm/vmbus vmm/disk vmm/nvme vmm/nvme_disk vmm/storvsp
-PROG := sim_storage
+PROG := sim_storage bench_storage bench_allocations
 PROG_sim_storage := storage.c device.c
 PROGFLAVOUR_sim_storage := host
+PROG_bench_storage := bench.c
+PROGFLAVOUR_bench_storage := target
+# the same with glibc, whose allocations valgrind sees
+PROG_bench_allocations := bench.c
+PROGFLAVOUR_bench_allocations := native

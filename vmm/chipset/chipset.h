@@ -119,13 +119,12 @@ struct pm {
 
 void pm_init(struct pm *pm, struct exec *home, struct isa *isa, struct power *power);
 
-/* i8042 reset line, POST port, PCI configuration ports without a bus behind */
+/* i8042 reset line, POST port, port 92h */
 struct legacy {
 	struct device dev;
 	struct power *power;
 	u8 post, kbd_status, kbd_data;
 	bool kbd_full;
-	u32 pci_address;
 	u64 posts;
 };
 

@@ -1,9 +1,7 @@
-/* i8042 without keyboard or mouse: its reset line and a sane status; POST port; PCI mechanism 1 without a bus */
-#include <errno.h>
-
+/* i8042 without keyboard or mouse: its reset line and a sane status; POST port */
 #include "vmm/chipset/chipset.h"
 
-enum { R_KBD_DATA, R_KBD_COMMAND, R_POST, R_PCI_ADDRESS, R_PCI_DATA, R_FAST_A20 };
+enum { R_KBD_DATA, R_KBD_COMMAND, R_POST, R_FAST_A20 };
 
 #define KBD_FULL 1u
 #define KBD_SYSTEM 4u
@@ -52,20 +50,6 @@ static enum io_status legacy_access(struct device *dev, unsigned region, struct 
 		}
 		io->value = l->post;
 		break;
-	case R_PCI_ADDRESS:
-		if (io->size == 4 && io->offset == 0) {
-			if (io->write)
-				l->pci_address = (u32)io->value;
-			io->value = l->pci_address;
-		} else if (io->write && io->offset == 1 && (io->value & 4)) { /* port CF9h, bit 2: reset now */
-			l->power->event(l->power, POWER_EVENT_RESET, "port CF9h");
-		} else {
-			io->value = 0;
-		}
-		break;
-	case R_PCI_DATA:
-		io->value = ~0ull; /* no device answers */
-		break;
 	case R_FAST_A20:
 		if (io->write && (io->value & 1))
 			l->power->event(l->power, POWER_EVENT_RESET, "port 92h");
@@ -81,30 +65,18 @@ static void legacy_inspect(struct device *dev, struct inspect *in)
 
 	inspect_hex(in, "post", l->post);
 	inspect_count(in, "posts", l->posts);
-	inspect_hex(in, "pci_address", l->pci_address);
-}
-
-static void legacy_save(struct device *dev, struct saver *s)
-{
-	saver_u32(s, container_of(dev, struct legacy, dev)->pci_address);
-}
-
-static int legacy_restore(struct device *dev, struct bytes b)
-{
-	return bytes_u32(&b, &container_of(dev, struct legacy, dev)->pci_address) ? 0 : -EPROTO;
 }
 
 static const struct device_ops ops = {
-	.access = legacy_access, .save = legacy_save, .restore = legacy_restore, .inspect = legacy_inspect,
+	.access = legacy_access, .inspect = legacy_inspect,
 };
 static const struct region regions[] = {
 	[R_KBD_DATA] = { "i8042 data", SPACE_PIO, 0x60, 1 }, [R_KBD_COMMAND] = { "i8042 command", SPACE_PIO, 0x64, 1 },
-	[R_POST] = { "POST", SPACE_PIO, 0x80, 1 }, [R_PCI_ADDRESS] = { "PCI address", SPACE_PIO, 0xcf8, 4 },
-	[R_PCI_DATA] = { "PCI data", SPACE_PIO, 0xcfc, 4 }, [R_FAST_A20] = { "port 92", SPACE_PIO, 0x92, 1 },
+	[R_POST] = { "POST", SPACE_PIO, 0x80, 1 }, [R_FAST_A20] = { "port 92", SPACE_PIO, 0x92, 1 },
 };
 
 void legacy_init(struct legacy *l, struct power *power)
 {
-	*l = (struct legacy){ .dev = { .name = "legacy", .tag = STATE_TAG('L', 'E', 'G', ' '), .ops = &ops, .regions = regions,
+	*l = (struct legacy){ .dev = { .name = "legacy", .ops = &ops, .regions = regions,
 				       .region_count = ARRAY_SIZE(regions) }, .power = power };
 }

@@ -108,7 +108,31 @@ static void vmbus_device(struct aml *a, const struct partition_layout *l)
 	aml_close(a, vmod);
 }
 
-static u64 dsdt(struct build *b, const struct partition_layout *l)
+/*
+ * Bus 0, with the windows of a PC: without one around the legacy ports of IDE, Linux takes them for a conflict. No _PRT: what
+ * is there today has ISA lines.
+ */
+static void pci_device(struct aml *a)
+{
+	size_t device = aml_device(a, "PCI0");
+
+	aml_name(a, "_HID");
+	aml_eisa(a, "PNP0A03");
+	aml_name(a, "_UID");
+	aml_integer(a, 0);
+	aml_name(a, "_BBN");
+	aml_integer(a, 0);
+	size_t crs = aml_crs_open(a);
+
+	aml_res_bus(a, 0, 1);
+	aml_res_io(a, 0xcf8, 8);
+	aml_res_io_window(a, 0, 0xcf8);
+	aml_res_io_window(a, 0xd00, 0x10000 - 0xd00);
+	aml_crs_close(a, crs);
+	aml_close(a, device);
+}
+
+static u64 dsdt(struct build *b, const struct partition_layout *l, const struct loader_machine *machine)
 {
 	size_t at = begin(b, "DSDT", 2);
 	struct aml *a = &b->a;
@@ -131,6 +155,8 @@ static u64 dsdt(struct build *b, const struct partition_layout *l)
 		aml_close(a, cpu);
 	}
 	vmbus_device(a, l);
+	if (machine->pci)
+		pci_device(a);
 	com_device(a, "COM1", 1, 0x3f8, 4);
 	com_device(a, "COM2", 2, 0x2f8, 3);
 	size_t rtc = aml_device(a, "RTC0");
@@ -222,13 +248,13 @@ static u64 madt(struct build *b, const struct partition_layout *l)
 	return end(b, at);
 }
 
-int acpi_build(const struct partition_layout *layout, u64 gpa, u8 *buf, size_t room, size_t *ret_len, u64 *ret_rsdp)
+int acpi_build(const struct partition_layout *layout, const struct loader_machine *machine, u64 gpa, struct acpi_tables *t)
 {
-	struct build b = { .a = { buf, 0, room, false }, .gpa = gpa };
+	struct build b = { .a = { t->buf, 0, t->room, false }, .gpa = gpa };
 	u8 rsdp[36] = "RSD PTR ";
 
 	aml_put(&b.a, rsdp, sizeof(rsdp)); /* its place; filled in below */
-	u64 d = dsdt(&b, layout), tables[] = { fadt(&b, d), madt(&b, layout) };
+	u64 d = dsdt(&b, layout, machine), tables[] = { fadt(&b, d), madt(&b, layout) };
 	size_t at = begin(&b, "XSDT", 1);
 
 	aml_put(&b.a, tables, sizeof(tables));
@@ -242,8 +268,8 @@ int acpi_build(const struct partition_layout *layout, u64 gpa, u8 *buf, size_t r
 	memcpy(rsdp + 24, &xsdt, 8);
 	rsdp[8] = checksum(rsdp, 20);
 	rsdp[32] = checksum(rsdp, 36);
-	memcpy(buf, rsdp, sizeof(rsdp));
-	*ret_len = b.a.len;
-	*ret_rsdp = gpa;
+	memcpy(t->buf, rsdp, sizeof(rsdp));
+	t->len = b.a.len;
+	t->rsdp = gpa;
 	return 0;
 }

@@ -137,6 +137,26 @@ void aml_res_irq(struct aml *a, unsigned line)
 	aml_put(a, raw, sizeof(raw));
 }
 
+/* Word address space (6.4.3.5.3): min and max fixed, positive decode */
+static void word_space(struct aml *a, u8 type, u8 flags, u32 base, u32 len)
+{
+	const u8 head[] = { 0x88, 0x0d, 0, type, 0x0c, flags };
+	const u16 fields[] = { 0, (u16)base, (u16)(base + len - 1), 0, (u16)len };
+
+	aml_put(a, head, sizeof(head));
+	aml_put(a, fields, sizeof(fields));
+}
+
+void aml_res_bus(struct aml *a, u16 first, u16 count)
+{
+	word_space(a, 2, 0, first, count);
+}
+
+void aml_res_io_window(struct aml *a, u16 base, u32 len)
+{
+	word_space(a, 1, 3, base, len); /* ISA and other ports */
+}
+
 void aml_res_window(struct aml *a, u64 base, u64 len)
 {
 	/* QWord address space (6.4.3.5.1): memory, producer, min and max fixed, positive decode; read/write, cacheable */

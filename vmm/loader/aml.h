@@ -25,5 +25,7 @@ size_t aml_crs_open(struct aml *a);
 void aml_crs_close(struct aml *a, size_t mark);
 void aml_res_io(struct aml *a, u16 base, u8 len);
 void aml_res_irq(struct aml *a, unsigned line);
-/* producer: a window for children */
+/* producers: windows for children. A word each: bus numbers, ports; of memory. */
+void aml_res_bus(struct aml *a, u16 first, u16 count);
+void aml_res_io_window(struct aml *a, u16 base, u32 len);
 void aml_res_window(struct aml *a, u64 base, u64 len);

@@ -17,6 +17,7 @@ LOG_DOMAIN("loader");
 struct load {
 	struct guest *guest;
 	const struct partition_layout *layout;
+	const struct loader_machine *machine;
 	struct openhcl_linux_info info;
 	struct boot_params bp;
 	u64 kernel_file, kernel_file_len, kernel_at, kernel_len, kernel_room;
@@ -172,12 +173,13 @@ static int memory_map(struct load *l)
 static int acpi(struct load *l, u64 *ret_rsdp)
 {
 	static u8 buf[0x10000];
-	size_t len;
-	int r = acpi_build(l->layout, places[PLACE_ACPI].base, buf, sizeof(buf), &len, ret_rsdp);
+	struct acpi_tables t = { .buf = buf, .room = sizeof(buf) };
+	int r = acpi_build(l->layout, l->machine, places[PLACE_ACPI].base, &t);
 
 	if (r)
 		return log_err(r, "ACPI tables");
-	r = guest_write(l->guest, places[PLACE_ACPI].base, buf, len);
+	*ret_rsdp = t.rsdp;
+	r = guest_write(l->guest, places[PLACE_ACPI].base, buf, t.len);
 	return r ? log_err(r, "ACPI tables at %#llx", (unsigned long long)places[PLACE_ACPI].base) : 0;
 }
 
@@ -206,9 +208,10 @@ static int start_state(struct load *l, struct loader_entry *e)
 	return r ? log_err(r, "start-up tables") : 0;
 }
 
-int loader_load(struct guest *guest, const struct partition_layout *layout, struct loader_entry *ret)
+int loader_load(struct guest *guest, const struct partition_layout *layout, const struct loader_machine *machine,
+		struct loader_entry *ret)
 {
-	struct load l = { .guest = guest, .layout = layout };
+	struct load l = { .guest = guest, .layout = layout, .machine = machine };
 	u64 rsdp = 0;
 	int r = read_config(&l);
 

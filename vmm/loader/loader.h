@@ -9,13 +9,25 @@ struct loader_entry {
 	u16 gdt_limit;
 };
 
+/* what the tables must say beside the layout */
+struct loader_machine {
+	bool pci; /* bus 0 behind configuration mechanism #1 has functions */
+};
+
 /*
  * Reads the measured config at GPA 0 and loads what it names. -ENOENT: no Linux there; -ENOEXEC: not a 64-bit bzImage;
  * -ENOSPC: it does not fit; all said. Idempotent only on fresh memory.
  */
-int loader_load(struct guest *guest, const struct partition_layout *layout, struct loader_entry *ret) __must_check;
+int loader_load(struct guest *guest, const struct partition_layout *layout, const struct loader_machine *machine,
+		struct loader_entry *ret) __must_check;
 /* initial registers of VP 0, on its thread */
 int loader_set_registers(struct hcl_vp *vp, const struct loader_entry *entry) __must_check;
 
-/* ---- ACPI: all tables into buf, addresses as if buf were at gpa; *ret_rsdp is the RSDP's. -ENOSPC. */
-int acpi_build(const struct partition_layout *layout, u64 gpa, u8 *buf, size_t room, size_t *ret_len, u64 *ret_rsdp) __must_check;
+/* ---- ACPI: all tables into buf, addresses as if buf were at gpa; len and rsdp, the RSDP's, are filled in. -ENOSPC. */
+struct acpi_tables {
+	u8 *buf;
+	size_t room, len;
+	u64 rsdp;
+};
+int acpi_build(const struct partition_layout *layout, const struct loader_machine *machine, u64 gpa,
+	       struct acpi_tables *t) __must_check;

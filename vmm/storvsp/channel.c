@@ -137,8 +137,9 @@ static bool take_packet(struct storvsp_channel *c)
 }
 
 /*
- * While the ring is worked on the guest need not signal; the second look is for what it wrote before it saw that again. true:
- * there may be more, and the ring is still masked.
+ * While the ring is worked on the guest need not signal; the second look is for what it wrote before it saw that again. A busy
+ * channel stays masked: each completion looks at the ring again, and the timer if none comes. true: there may be more, and the
+ * ring is still masked.
  */
 static bool take_packets(struct storvsp_channel *c)
 {
@@ -150,11 +151,24 @@ static bool take_packets(struct storvsp_channel *c)
 			taken++;
 		if (taken == CHANNEL_BATCH || !c->free || c->channel.broken)
 			return true;
+		if (c->under_way >= CHANNEL_BUSY) {
+			if (!c->look.slot)
+				timer_arm(c->channel.exec, &c->look, exec_now_ns(c->channel.exec) + CHANNEL_LOOK_NS);
+			return false;
+		}
 		ring_mask(&c->channel.in, false);
 		if (!ring_readable(&c->channel.in))
 			return false;
 		ring_mask(&c->channel.in, true);
 	}
+}
+
+static void look(struct timer *timer)
+{
+	struct storvsp_channel *c = container_of(timer, struct storvsp_channel, look);
+
+	c->looks++;
+	vmbus_channel_wake(&c->channel);
 }
 
 static void run(struct vmbus_channel *channel)
@@ -198,6 +212,7 @@ static void stop(struct vmbus_channel *channel)
 	struct storvsp_channel *c = of(channel);
 
 	c->stopping = true;
+	timer_disarm(channel->exec, &c->look);
 	if (!c->under_way)
 		vmbus_channel_stopped(channel);
 }
@@ -235,6 +250,7 @@ struct storvsp_channel *storvsp_channel_create(struct storvsp *s, unsigned sub_i
 	c->channel.instance = s->instance;
 	c->channel.sub_index = (u16)sub_index;
 	c->completed_tail = &c->completed;
+	c->look.fire = look;
 	for (unsigned i = 0; i < CHANNEL_REQUESTS; i++) {
 		c->requests[i].channel = c;
 		give_back(c, &c->requests[i]);
@@ -263,6 +279,7 @@ void storvsp_channel_inspect(void *object, struct inspect *in)
 	inspect_u64(in, "max_under_way", c->max_under_way);
 	inspect_bool(in, "answers_wait", c->completed != NULL);
 	inspect_count(in, "batches", c->batches);
+	inspect_count(in, "looks", c->looks);
 	inspect_count(in, "packets", c->packets);
 	inspect_count(in, "interrupts", atomic_load(&c->channel.interrupts_sent));
 	inspect_count(in, "ring_full", c->ring_full);

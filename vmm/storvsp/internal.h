@@ -9,6 +9,8 @@
 #define CHANNEL_BATCH 64u         /* packets before other work of the executor has its turn */
 #define REQUEST_IOV_MAX (SCSI_MAX_TRANSFER / PAGE_SIZE + 2)
 #define PACKET_MAX 2048u          /* 130 page numbers and a request: more than the largest transfer needs */
+#define CHANNEL_BUSY 8u           /* with so many under way completions come soon: no signals are asked for until they do */
+#define CHANNEL_LOOK_NS 1000000u  /* ... or this time is over: one slow disk must not keep the others' commands in the ring */
 #define SUB_CHANNELS_MAX 64u
 
 enum protocol_state { STATE_NEW, STATE_BEGUN, STATE_VERSION, STATE_PROPERTIES, STATE_READY };
@@ -37,9 +39,10 @@ struct storvsp_channel {
 	struct storvsp_request *requests, *free;
 	struct storvsp_request *completed, **completed_tail;
 	u8 data[PACKET_MAX];
+	struct timer look;               /* armed while signals are not asked for */
 
 	atomic_bool rescan;              /* the guest is owed an ENUMERATE_BUS; set on home */
-	u64 packets, mistakes, ring_full, max_under_way, batches;
+	u64 packets, mistakes, ring_full, max_under_way, batches, looks;
 };
 
 struct storvsp {

@@ -10,18 +10,16 @@
 struct vector {
 	struct vfio_device *device;
 	int fd;
-	struct op op;
-	struct iovec iov;
-	u64 count, interrupts;
+	struct op op, end;
+	u64 interrupts;
 	struct task *task;
-	atomic_uint ends; /* the reader's and the device's: with the second the eventfd is closed */
 };
 
 struct vfio_device {
 	char address[16];
 	int container, group, fd;
 	bool iommu;
-	atomic_bool released;
+	bool released;
 	u64 iova_top; /* addresses from here down are not used yet */
 	u64 maps, mapped_bytes;
 	struct vfio_region_info config;

@@ -65,37 +65,7 @@ int vfio_open(const struct guid *instance, struct vfio_device **ret)
 	return r ? r : vfio_open_function(function, ret);
 }
 
-static void vector_end(struct vector *v)
-{
-	if (atomic_fetch_add(&v->ends, 1) != 1)
-		return;
-	close(v->fd);
-	v->fd = -1;
-}
-
-/* an executor may be reading: it is given something to read, and sees then that there is no more */
-static void vector_release(struct vector *v)
-{
-	u64 one = 1;
-
-	if (!v->task)
-		atomic_store(&v->ends, 1); /* nobody reads */
-	else if (write(v->fd, &one, sizeof(one)) != sizeof(one))
-		return; /* it stays */
-	vector_end(v);
-}
-
-static void end_interrupts(struct vfio_device *d)
-{
-	if (atomic_exchange(&d->released, true))
-		return;
-	for (u32 i = 0; i < d->vector_count; i++)
-		vector_release(&d->vectors[i]);
-	if (d->request.task)
-		vector_release(&d->request);
-}
-
-void vfio_release(struct vfio_device *d)
+static void close_device(struct vfio_device *d)
 {
 	int *const fds[] = { &d->fd, &d->group, &d->container }; /* the device first: it stops its DMA */
 
@@ -107,14 +77,41 @@ void vfio_release(struct vfio_device *d)
 			close(*fds[i]);
 		*fds[i] = -1;
 	}
-	end_interrupts(d);
+}
+
+static void vector_close(struct vector *v)
+{
+	close(v->fd);
+	v->fd = -1;
+}
+
+static void end_there(struct op *op, int ignored)
+{
+	struct vector *v = container_of(op, struct vector, end);
+
+	op_cancel(v->task->home, &v->op);
+}
+
+void vfio_release(struct vfio_device *d)
+{
+	close_device(d);
+	if (d->released)
+		return;
+	d->released = true;
+	for (u32 i = 0; i < d->vector_count; i++)
+		if (d->vectors[i].task)
+			exec_post(d->vectors[i].task->home, &d->vectors[i].end, end_there, 0);
+		else
+			vector_close(&d->vectors[i]);
+	if (d->request.task)
+		exec_post(d->request.task->home, &d->request.end, end_there, 0);
 }
 
 void vfio_close(struct vfio_device *d)
 {
 	if (!d)
 		return;
-	vfio_release(d);
+	close_device(d);
 	if (d->request.task && d->request.fd >= 0)
 		close(d->request.fd);
 	for (u32 i = 0; i < d->vector_count; i++)
@@ -156,7 +153,6 @@ int vfio_enable_interrupts(struct vfio_device *d, u32 count)
 	if (d->vector_count || !count || count > d->vectors_offered)
 		return log_err(-EINVAL, "%s: %u vectors of %u", d->address, count, d->vectors_offered);
 	for (; d->vector_count < count; d->vector_count++) {
-		/* blocking: an executor's read of it completes with the interrupt */
 		int fd = eventfd(0, EFD_CLOEXEC);
 
 		if (fd < 0)
@@ -174,27 +170,17 @@ u32 vfio_vector_count(const struct vfio_device *d)
 	return d->vectors_offered;
 }
 
-static void wait_for_interrupt(struct vector *v)
-{
-	v->iov = (struct iovec){ &v->count, sizeof(v->count) };
-	op_readv(v->task->home, &v->op, v->fd, &v->iov, 1, ~0ull);
-}
-
 static void interrupted(struct op *op, int result)
 {
 	struct vector *v = container_of(op, struct vector, op);
 
-	if (atomic_load(&v->device->released)) {
-		vector_end(v);
-		return;
-	}
-	if (result != sizeof(v->count)) {
+	if (result < 0) {
 		log_at(LOG_DEBUG, "%s: a vector is not listened to any more: %d", v->device->address, result);
+		vector_close(v);
 		return;
 	}
-	v->interrupts += v->count;
+	v->interrupts++;
 	task_wake(v->task);
-	wait_for_interrupt(v);
 }
 
 static void listen_there(struct op *op, int ignored)
@@ -202,7 +188,7 @@ static void listen_there(struct op *op, int ignored)
 	struct vector *v = container_of(op, struct vector, op);
 
 	v->op.done = interrupted;
-	wait_for_interrupt(v);
+	op_event(v->task->home, &v->op, v->fd);
 }
 
 int vfio_listen(struct vfio_device *d, u32 vector, struct task *task)

@@ -25,19 +25,28 @@ struct hv_segment vp_segment(const struct hv_register_page *s, unsigned which)
 }
 
 /* the access may cross a page: each part is translated before any is touched */
-enum linear_result vp_linear(struct vp *vp, const struct hv_register_page *s, u64 linear, void *data, size_t len,
-			     unsigned access, u32 *ret_error, u64 *ret_gpa)
+static enum linear_result translate(struct vp *vp, const struct hv_register_page *s, u64 linear, size_t len, unsigned access,
+				    u32 *ret_error, u64 gpa[2])
 {
 	struct walk_state w = { .cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer,
 				.smap_override = s->rflags & BIT(18) };
 	size_t first = MIN(len, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
-	u64 gpa[2];
 	enum walk_result r = walk(vp->machine->guest, &w, linear, access, &gpa[0], ret_error);
 
 	if (r == WALK_OK && first < len)
 		r = walk(vp->machine->guest, &w, linear + first, access, &gpa[1], ret_error);
-	if (r != WALK_OK)
-		return r == WALK_FAULT ? LINEAR_FAULT : LINEAR_NOT_RAM;
+	return r == WALK_OK ? LINEAR_OK : r == WALK_FAULT ? LINEAR_FAULT : LINEAR_NOT_RAM;
+}
+
+enum linear_result vp_linear(struct vp *vp, const struct hv_register_page *s, u64 linear, void *data, size_t len,
+			     unsigned access, u32 *ret_error, u64 *ret_gpa)
+{
+	size_t first = MIN(len, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+	u64 gpa[2];
+	enum linear_result r = translate(vp, s, linear, len, access, ret_error, gpa);
+
+	if (r != LINEAR_OK)
+		return r;
 	*ret_gpa = gpa[0];
 	for (unsigned i = 0; i < (first < len ? 2u : 1u); i++) {
 		u8 *part = (u8 *)data + (i ? first : 0);
@@ -77,11 +86,12 @@ static int string_step(struct vp *vp, const struct hv_io_port_intercept *m, cons
 {
 	bool write = m->header.access_type == HV_INTERCEPT_ACCESS_WRITE;
 	unsigned user = (m->header.execution_state & HV_EXECUTION_CPL) == 3 ? WALK_USER : 0;
-	u64 value = 0, gpa;
+	u64 value = 0, gpa, place[2];
 	u32 error;
 	enum linear_result r;
 
-	if (!write)
+	/* what a port gives is gone: not before there is a place for it */
+	if (!write && translate(vp, s, linear, size, user | WALK_WRITE, &error, place) != LINEAR_FAULT)
 		bus_access(vp->machine->bus, SPACE_PIO, m->port, size, false, &value, NULL);
 	r = vp_linear(vp, s, linear, &value, size, user | (write ? 0 : WALK_WRITE), &error, &gpa);
 	*ret_stop = r == LINEAR_FAULT;

@@ -87,7 +87,7 @@ static int assemble_vmbus(struct worker *w)
 int assemble(struct worker *w)
 {
 	struct device *const devices[] = { &w->ioapic.dev, &w->pic.dev, &w->pit.dev, &w->rtc.dev, &w->pm.dev, &w->legacy.dev,
-					   &w->com[0].dev, &w->com[1].dev };
+					   &w->com[0].dev, &w->com[1].dev, &w->pci.dev };
 	const struct guid instances[] = { UART_COM1, UART_COM2 };
 
 	w->isa = (struct isa){ &w->ioapic, &w->pic };
@@ -104,25 +104,29 @@ int assemble(struct worker *w)
 	legacy_init(&w->legacy, &w->power);
 	for (unsigned i = 0; i < 2; i++)
 		com_init(&w->com[i], i, &w->isa);
-	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
-		int r = bus_attach(&w->bus, devices[i]);
+	pci_bus_init(&w->pci, &w->power);
+	disks_configure(&w->disks, w, w->settings.at, w->settings.left);
+	int r = assemble_ide(w);
 
-		if (r)
-			return r;
-	}
+	for (size_t i = 0; !r && i < ARRAY_SIZE(devices); i++)
+		r = bus_attach(&w->bus, devices[i]);
+	if (!r && w->ide)
+		r = bus_attach(&w->bus, ide_device(w->ide));
+	if (r)
+		return r;
 	for (unsigned i = 0; i < 2; i++) {
 		serial_init(&w->serial[i], &w->com[i], w->main);
-		int r = serial_open(&w->serial[i], &instances[i]);
+		r = serial_open(&w->serial[i], &instances[i]);
 
 		if (r == -ENOENT)
 			log_at(LOG_INFO, "%s: the host offers no channel, output is dropped", w->com[i].dev.name);
 		else if (r)
 			log_at(LOG_WARN, "%s: no channel (%d), output is dropped", w->com[i].dev.name, r);
 	}
-	int r = assemble_vmbus(w);
+	r = assemble_vmbus(w);
 
 	if (!r)
-		r = disks_create(&w->disks, w, w->settings.at, w->settings.left);
+		r = disks_create(&w->disks);
 	if (!r)
 		bus_start(&w->bus);
 	return r;

@@ -84,25 +84,28 @@ static bool sources_ready(struct disks *d, const struct storage_disk *s)
 static void attach(struct disks *d, u32 controller, struct storage_disk *s)
 {
 	struct guid id = d->config.controllers[controller].instance;
+	char place[STORAGE_PLACE_LEN];
 	struct disk *disk;
 
-	if (s->attached || !d->scsi[controller] || s->kind == STORAGE_NONE || (s->kind == STORAGE_NVME && !sources_ready(d, s)))
+	if (s->attached || s->kind == STORAGE_NONE || (s->kind == STORAGE_NVME && !sources_ready(d, s)))
 		return;
-	id.data4[7] = (u8)(id.data4[7] + s->location + 1);
+	id.data4[7] = (u8)(id.data4[7] + s->channel * 2 + s->location + 1);
 	if (s->has_id)
 		id = s->id;
 	disk = s->kind == STORAGE_RAM ? storage_ram(s, &id) : open_sources(d, s);
 	if (disk && s->kind == STORAGE_NVME)
 		disk = storage_dress(s, disk, s->has_id ? &s->id : &disk->id);
-	if (!disk || storvsp_add(d->scsi[controller], s->location, disk, &s->identity))
+	if (!disk || (d->scsi[controller] ? storvsp_add(d->scsi[controller], s->location, disk, &s->identity) :
+					    assemble_ide_add(d->worker, s, disk)))
 		return; /* said; a later change of the device is another chance */
 	s->attached = true;
-	log_at(LOG_NOTICE, "controller %u, LUN %u is there", controller, s->location);
+	storage_place(controller, d->config.controllers[controller].bus, s, place);
+	log_at(LOG_NOTICE, "%s is there", place);
 }
 
 static void detach(struct disks *d, u32 controller, struct storage_disk *s)
 {
-	if (!s->attached)
+	if (!s->attached || !d->scsi[controller]) /* IDE knows no hot plug */
 		return;
 	s->attached = false;
 	if (storvsp_remove(d->scsi[controller], s->location))
@@ -147,13 +150,16 @@ static void nvme_ready(void *ctx, struct nvme *n, u32 index, const struct guid *
 		forget(d, &d->ready[i]);
 	d->ready[i] = (struct disks_ready){ n, index, *instance };
 	for_each(d, attach);
+	assemble_ide_wait(d->worker);
 }
 
 static void say_late(struct disks *d, u32 controller, struct storage_disk *s)
 {
+	char place[STORAGE_PLACE_LEN];
+
+	storage_place(controller, d->config.controllers[controller].bus, s, place);
 	if (!s->attached && s->kind == STORAGE_NVME)
-		log_at(LOG_NOTICE, "controller %u, LUN %u is not there: no NVMe controller or namespace for it yet", controller,
-		       s->location);
+		log_at(LOG_NOTICE, "%s is not there: no NVMe controller or namespace for it yet", place);
 }
 
 static void late(struct timer *timer)
@@ -163,6 +169,7 @@ static void late(struct timer *timer)
 
 void disks_watch(struct disks *d)
 {
+	assemble_ide_wait(d->worker);
 	nvme_devices_watch(d->worker->nvme, nvme_ready, d);
 	d->late.fire = late;
 	timer_arm(d->worker->main, &d->late, exec_now_ns(d->worker->main) + LATE_NS);
@@ -181,24 +188,28 @@ static int from_settings(const void *data, size_t len, struct storage_config *re
 	return r;
 }
 
-static void configure(struct disks *d, const void *settings, size_t len)
+void disks_configure(struct disks *d, struct worker *w, const void *settings, size_t len)
 {
-	const char *text = getenv("PARAVANE_DISKS");
+	const char *scsi = getenv("PARAVANE_DISKS"), *ide = getenv("PARAVANE_IDE");
 	struct settings_error error;
 
-	if (text) {
-		log_at(LOG_NOTICE, "PARAVANE_DISKS=%s takes the place of the host's storage settings", text);
-		if (storage_parse(text, &d->config))
-			d->config.fixed = true; /* said */
+	d->worker = w;
+	if (scsi || ide) {
+		log_at(LOG_NOTICE, "PARAVANE_DISKS and PARAVANE_IDE take the place of the host's storage settings");
+		d->config.fixed = true;
+		if (storage_parse(scsi ? scsi : "", &d->config))
+			log_at(LOG_NOTICE, "VTL0 has no SCSI disks");
+		if (ide && storage_parse_ide(ide, &d->config))
+			log_at(LOG_NOTICE, "VTL0 has no IDE disks");
 	} else if (from_settings(settings, len, &d->config, &error)) {
 		log_at(LOG_ERROR, "the host's settings are refused, VTL0 has no disk: %s: %s", error.id, error.text);
 	}
 }
 
-int disks_create(struct disks *d, struct worker *w, const void *settings, size_t len)
+int disks_create(struct disks *d)
 {
-	d->worker = w;
-	configure(d, settings, len);
+	struct worker *w = d->worker;
+
 	for (u32 i = 0; i < d->config.count; i++) {
 		const struct storage_controller *c = &d->config.controllers[i];
 

@@ -26,10 +26,12 @@ struct disks {
 };
 
 /*
- * Reads the configuration and offers the controllers with what needs no device. A configuration that makes no sense is said
- * and left out: a guest without disks is of more use than none. settings: the host's document, may be empty. -errno, said.
+ * Reads the configuration, so that it is known which controllers there are. One that makes no sense is said and left out: a
+ * guest without disks is of more use than none. settings: the host's document, may be empty.
  */
-int disks_create(struct disks *d, struct worker *w, const void *settings, size_t len) __must_check;
+void disks_configure(struct disks *d, struct worker *w, const void *settings, size_t len);
+/* offers the controllers, with what needs no device; VMBus and the IDE controller are there. -errno, said. */
+int disks_create(struct disks *d) __must_check;
 /* before main runs, with the NVMe controllers opened */
 void disks_watch(struct disks *d);
 /* other settings while VTL0 may run: all of it or, -EINVAL with *error filled, nothing */

@@ -289,7 +289,7 @@ static int look(struct nvme_devices *all)
 		if (place == &all->list[all->count])
 			all->count++;
 		else
-			all->replaced++; /* the old one stays in memory: its rings' reads of eventfds never end */
+			all->replaced++; /* the old one stays in memory: its rings' polls of eventfds never end */
 		*place = d;
 		exec_post(all->home, &d->shut_down, start_there, 0);
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/log/log.h"
+#include "vmm/chipset/ide/ide.h"
 
 LOG_DOMAIN("storage");
 
@@ -139,6 +140,74 @@ int storage_parse(const char *text, struct storage_config *ret)
 	return 0;
 }
 
+/* a place that the text names, or the next free one */
+static bool take_place(const char **text, struct storage_controller *c, struct storage_disk *d)
+{
+	const char *at = *text;
+
+	if (at[0] >= '0' && at[0] <= '1' && at[1] == ':' && at[2] >= '0' && at[2] <= '1' && at[3] == '=') {
+		d->channel = (u32)(at[0] - '0');
+		d->location = (u32)(at[2] - '0');
+		*text += 4;
+		return !storage_at(c, d->channel, d->location);
+	}
+	for (u32 i = 0; i < IDE_CHANNELS * IDE_DRIVES; i++) {
+		d->channel = i / IDE_DRIVES;
+		d->location = i % IDE_DRIVES;
+		if (!storage_at(c, d->channel, d->location))
+			return true;
+	}
+	return false;
+}
+
+static bool take_ide(const char **text, struct storage_controller *c)
+{
+	struct storage_disk d, *to;
+
+	memset(&d, 0, sizeof(d));
+	if (!take_place(text, c, &d))
+		return false;
+	d.dvd = take_word(text, "cd:");
+	if (!take_disk(text, &d) || (**text && !take_word(text, ",")))
+		return false;
+	to = append(c);
+	if (to)
+		*to = d;
+	return to;
+}
+
+int storage_parse_ide(const char *text, struct storage_config *c)
+{
+	static const struct guid instance = GUID(0x9c0a4cd1, 0x5d3e, 0x4a1b, 0x8e, 0x2f, 0x50, 0x56, 0x49, 0x44, 0x45, 0x00);
+	struct storage_controller ide = { .bus = STORAGE_IDE, .instance = instance };
+
+	for (const char *at = text; *at;)
+		if (!take_ide(&at, &ide)) {
+			free(ide.disks);
+			return log_err(-EINVAL, "IDE disk %u of \"%s\" is not understood, or its place is taken", ide.count,
+				       text);
+		}
+	if (ide.count)
+		c->controllers[c->count++] = ide;
+	return 0;
+}
+
+void storage_place(u32 controller, enum storage_bus bus, const struct storage_disk *d, char place[STORAGE_PLACE_LEN])
+{
+	if (bus == STORAGE_IDE)
+		snprintf(place, STORAGE_PLACE_LEN, "IDE drive %u:%u", d->channel, d->location);
+	else
+		snprintf(place, STORAGE_PLACE_LEN, "LUN %u of controller %u", d->location, controller);
+}
+
+struct storage_controller *storage_ide(struct storage_config *c)
+{
+	for (u32 i = 0; i < c->count; i++)
+		if (c->controllers[i].bus == STORAGE_IDE)
+			return &c->controllers[i];
+	return NULL;
+}
+
 /* ---- from the settings */
 static void take_text(char *to, size_t room, const char *text)
 {
@@ -201,6 +270,13 @@ int storage_from_settings(const struct settings *s, struct storage_config *ret, 
 				return -ENOMEM;
 			}
 			take_lun(d, from->luns.items[k]);
+			if (d->dvd && to->bus == STORAGE_SCSI) {
+				u32 lun = d->location;
+
+				storage_free(&c);
+				return settings_refuse(error, "StorageUnsupportedDeviceType",
+						       "LUN %u: this firmware has DVDs on the IDE controller only", lun);
+			}
 		}
 	}
 	*ret = c;

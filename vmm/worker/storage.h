@@ -1,6 +1,6 @@
 /*
  * Which disks VTL0 has: what was asked for, and whether it is there. Filled from the VTL2 settings that the host sends by GET,
- * or from PARAVANE_DISKS on the kernel's command line, which then takes their place.
+ * or from PARAVANE_DISKS and PARAVANE_IDE on the kernel's command line, which then take their place.
  */
 #pragma once
 
@@ -64,6 +64,17 @@ struct storage_config {
  * disk. *ret ends with storage_free().
  */
 int storage_parse(const char *text, struct storage_config *ret) __must_check;
+/*
+ * The same for IDE, as one more controller of *c: "nvme:0", "0:0=nvme:0,1:0=cd:nvme:1,cd:ram:4M". In front of a disk its channel
+ * and drive, else it gets the next free one of 0:0, 0:1, 1:0, 1:1; cd: makes it a CD. -EINVAL or -ENOMEM, said; *c is then not
+ * touched.
+ */
+int storage_parse_ide(const char *text, struct storage_config *c) __must_check;
+/* "LUN 3 of controller 0", "IDE drive 0:1" */
+#define STORAGE_PLACE_LEN 40
+void storage_place(u32 controller, enum storage_bus bus, const struct storage_disk *d, char place[STORAGE_PLACE_LEN]);
+/* the IDE controller; NULL: none */
+struct storage_controller *storage_ide(struct storage_config *c);
 /* what the host asks for; -EINVAL or -ENOMEM with *error filled, *ret not touched */
 int storage_from_settings(const struct settings *s, struct storage_config *ret, struct settings_error *error) __must_check;
 void storage_free(struct storage_config *c);

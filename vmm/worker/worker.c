@@ -75,6 +75,59 @@ static void link_ended(struct link_client *link)
 	exec_post(w->main, &w->ended, end_main, 0);
 }
 
+/* ---- VTL0 waits for what it cannot get later: main lets its VPs go when all are open and nothing is missing any more */
+static void run_vp(struct op *op, int ignored)
+{
+	struct worker_vp *v = container_of(op, struct worker_vp, run);
+
+	if (!atomic_load(&v->worker->stopping))
+		vp_start(&v->vp);
+}
+
+static void let_go(struct worker *w)
+{
+	if (!w->opened_all || !w->released)
+		return;
+	timer_disarm(w->main, &w->hold_timer);
+	for (unsigned i = 0; i < w->layout.vp_count; i++)
+		exec_post(w->vps[i].vp.exec, &w->vps[i].run, run_vp, 0);
+	worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
+}
+
+static void opened_all(struct op *op, int ignored)
+{
+	struct worker *w = container_of(op, struct worker, opened_op);
+
+	w->opened_all = true;
+	let_go(w);
+}
+
+void worker_release(struct worker *w)
+{
+	if (w->released)
+		return;
+	w->released = true;
+	if (w->holds)
+		let_go(w);
+}
+
+static void held_too_long(struct timer *timer)
+{
+	struct worker *w = container_of(timer, struct worker, hold_timer);
+
+	if (w->released)
+		return;
+	log_at(LOG_NOTICE, "VTL0 starts without a disk that it was to wait for");
+	worker_release(w);
+}
+
+void worker_hold(struct worker *w, u64 limit_ns)
+{
+	w->holds = true;
+	w->hold_timer.fire = held_too_long;
+	timer_arm(w->main, &w->hold_timer, exec_now_ns(w->main) + limit_ns);
+}
+
 /* first thing on the VP's thread, pinned: pages, registers, go */
 static void boot_vp(struct op *op, int ignored)
 {
@@ -88,9 +141,13 @@ static void boot_vp(struct op *op, int ignored)
 		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up");
 		return;
 	}
-	if (!atomic_load(&w->stopping))
+	if (!w->holds && !atomic_load(&w->stopping))
 		vp_start(&v->vp);
-	if (atomic_fetch_add(&w->opened, 1) + 1 == w->layout.vp_count)
+	if (atomic_fetch_add(&w->opened, 1) + 1 < w->layout.vp_count)
+		return;
+	if (w->holds)
+		exec_post(w->main, &w->opened_op, opened_all, 0);
+	else
 		worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
 }
 
@@ -206,7 +263,7 @@ static int prepare(struct worker *w)
 	r = assemble(w);
 	w->settings = bytes_of(NULL, 0);
 	if (!r)
-		r = loader_load(w->machine.guest, &w->layout, &w->entry);
+		r = loader_load(w->machine.guest, &w->layout, &(struct loader_machine){ .pci = w->ide }, &w->entry);
 	if (!r)
 		r = create_vps(w);
 	if (!r)

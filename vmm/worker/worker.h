@@ -6,6 +6,7 @@
 #include "vmm/vp/vp.h"
 #include "vmm/loader/loader.h"
 #include "vmm/worker/link.h"
+#include "vmm/chipset/ide/ide.h"
 #include "vmm/worker/disks.h"
 
 struct worker;
@@ -42,7 +43,7 @@ void link_start(struct link_client *link, int fd, struct exec *exec, inspect_fn 
 struct worker_vp {
 	struct vp vp;
 	struct worker *worker;
-	struct op boot, stop;
+	struct op boot, stop, run;
 	pthread_t thread;
 };
 
@@ -63,6 +64,9 @@ struct worker {
 	struct vmbus *vmbus;
 	struct disks disks;
 	struct bytes settings;          /* the host's, while devices are assembled */
+	struct ide *ide;                /* NULL: the guest has no IDE disk, and no PCI */
+	struct pci_bus pci;
+	struct pci_bridges bridges;
 	struct isa isa;
 	struct power power;
 	struct exec *main;              /* control requests, device timers, serial */
@@ -73,17 +77,36 @@ struct worker {
 	struct op ended, devices_ended;
 	u64 protected_pages, notifications;
 	atomic_uint opened;
+	bool holds;                     /* VTL0 waits for something: set before VP threads run */
+	bool opened_all, released;      /* main's */
+	struct op opened_op;
+	struct timer hold_timer;
 	atomic_bool stopping;
 	int notify_fd, result;
 };
 
 /* every device of VTL0, in order, in the open. -errno, said. */
 int assemble(struct worker *w) __must_check;
+
+/* ---- ide.c */
+/* before the bus gets its devices, the disks being configured: the controller with the bridges, if there are IDE disks. -errno */
+int assemble_ide(struct worker *w) __must_check;
+/* a disk for a configured place, which becomes the controller's; -errno, said: also when VTL0 runs already */
+int assemble_ide_add(struct worker *w, struct storage_disk *d, struct disk *disk) __must_check;
+/* after all that is there at once is: VTL0 waits for the rest, if any */
+void assemble_ide_wait(struct worker *w);
+
 void worker_inspect(void *worker, struct inspect *in);
 /* any thread; never blocks */
 void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text);
 /* any thread, once: no VP enters VTL0 again */
 void worker_stop_vps(struct worker *w);
+/*
+ * Before VP threads run: VTL0's first instruction waits until worker_release(), which is main's, or for at most limit_ns; the
+ * log then says that it goes without what. Its executors run meanwhile.
+ */
+void worker_hold(struct worker *w, u64 limit_ns);
+void worker_release(struct worker *w);
 
 /*
  * The program. Expects the descriptors of link.h and 0-2 open. Returns an exit status: 0 after LINK_STOP or end of file on

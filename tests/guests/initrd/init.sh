@@ -20,7 +20,9 @@ in_order() {
 }
 if [ -n "$root" ]; then
 	mkdir -p /root
-	if disks 60 && sleep 1 && in_order && mount -t ext4 "$root" /root; then
+	find=disks
+	grep -q "modprobe.blacklist=[^ ]*hv_vmbus" /proc/cmdline && find=ide
+	if $find 60 && sleep 1 && in_order && mount -t ext4 "$root" /root; then
 		# our tools beside the system's own
 		cp /bin/fsx /bin/churn /bin/ports /root/usr/local/bin/
 		umount /proc /sys /tmp

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -104,6 +105,73 @@ static void ring_runs_everything(void **state)
 		close(fds[i]);
 		close(silent[i]);
 	}
+}
+
+/* an eventfd is watched once; each signal comes */
+struct watch {
+	struct exec *exec;
+	struct op op;
+	unsigned seen;
+	int result;
+};
+
+static void watched(struct op *op, int result)
+{
+	struct watch *w = container_of(op, struct watch, op);
+
+	w->result = result;
+	w->seen += result == 1;
+	exec_stop(w->exec);
+}
+
+static void events_keep_coming(void **state)
+{
+	struct watch w = { .exec = exec_create("test", -1), .op.done = watched };
+	struct exec_stats before, after;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	if (!w.exec) {
+		skip();
+		return;
+	}
+	op_event(w.exec, &w.op, fd);
+	for (unsigned i = 1; i <= 4; i++) {
+		if (i == 3)
+			exec_get_stats(w.exec, &before);
+		assert_int_equal(eventfd_write(fd, 1), 0);
+		assert_int_equal(exec_run(w.exec), 0);
+		assert_int_equal(w.seen, i);
+	}
+	exec_get_stats(w.exec, &after);
+	assert_true(after.ring_enters - before.ring_enters <= 2); /* the waiting itself; nothing is armed again */
+	/* until it is cancelled */
+	op_cancel(w.exec, &w.op);
+	assert_int_equal(exec_run(w.exec), 0);
+	assert_int_equal(w.result, -ECANCELED);
+	exec_destroy(w.exec);
+	close(fd);
+}
+
+static void events_keep_coming_in_simulation(void **state)
+{
+	struct sim *sim = sim_create(3);
+	struct watch w = { .exec = sim_exec(sim, "test"), .op.done = watched };
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	op_event(w.exec, &w.op, fd);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(eventfd_write(fd, 1), 0);
+		sim_run(sim, sim_now_ns(sim) + 1000000000);
+		assert_int_equal(w.seen, i);
+	}
+	op_cancel(w.exec, &w.op);
+	sim_run(sim, sim_now_ns(sim) + 1000000000);
+	assert_int_equal(w.result, -ECANCELED);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	sim_run(sim, sim_now_ns(sim) + 1000000000);
+	assert_int_equal(w.seen, 3);
+	sim_destroy(sim);
+	close(fd);
 }
 
 #define PRODUCERS 2
@@ -227,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(heap_order),
+		cmocka_unit_test(events_keep_coming), cmocka_unit_test(events_keep_coming_in_simulation),
 		cmocka_unit_test(ring_runs_everything),
 		cmocka_unit_test(no_wake_is_lost),
 		cmocka_unit_test(files_are_punched_and_synced),

@@ -10,6 +10,7 @@
 #include "lib/task/exec_sim.h"
 #include "vmm/bus/bus.h"
 #include "vmm/chipset/chipset.h"
+#include "vmm/chipset/pci.h"
 
 static struct bus bus;
 static struct ioapic ioapic;
@@ -18,6 +19,7 @@ static struct pit pit;
 static struct rtc rtc;
 static struct pm pm;
 static struct legacy legacy;
+static struct pci_bus pci;
 static struct com com;
 static struct isa isa = { &ioapic, &pic };
 static struct sim *sim;
@@ -52,8 +54,9 @@ static int set_up(void **state)
 	rtc.wall_clock_s = clock_s;
 	pm_init(&pm, home, &isa, &power);
 	legacy_init(&legacy, &power);
+	pci_bus_init(&pci, &power);
 	com_init(&com, 0, &isa);
-	struct device *all[] = { &ioapic.dev, &pic.dev, &pit.dev, &rtc.dev, &pm.dev, &legacy.dev, &com.dev };
+	struct device *all[] = { &ioapic.dev, &pic.dev, &pit.dev, &rtc.dev, &pm.dev, &legacy.dev, &pci.dev, &com.dev };
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (bus_attach(&bus, all[i]))
@@ -195,9 +198,76 @@ static void power_and_legacy(void **state)
 	out(0xcf8, 4, 0x80000000);
 	assert_int_equal(in(0xcf8, 4), 0x80000000);
 	assert_int_equal(in(0xcfc, 4), 0xffffffff);
+	last_event = POWER_EVENT_OFF;
+	out(0xcf9, 1, 6);
+	assert_int_equal(last_event, POWER_EVENT_RESET);
+	assert_int_equal(in(0xcf8, 4), 0x80000000); /* the byte within is no part of the address */
 	assert_int_equal(in(0x1234, 2), 0xffff);
 	assert_int_equal(bus.unclaimed_reads[SPACE_PIO], 1);
 	assert_int_equal(in(0x3ff, 2), 0xffff); /* across a device's end */
+}
+
+static enum io_status function_io(struct pci_bus_function *f, unsigned bar, struct io_access *io)
+{
+	io->value = bar << 8 | io->offset;
+	return IO_OK;
+}
+
+static u32 config(u8 devfn, u8 offset)
+{
+	out(0xcf8, 4, 0x80000000 | devfn << 8 | (offset & 0xfc));
+	return (u32)in(0xcfc + (offset & 3), offset & 3 ? 1 : 4);
+}
+
+/* a bus of its own: functions come before the bus is attached */
+static void pci_functions(void **state)
+{
+	static struct pci_bridges bridges;
+	static struct pci_bus_function f;
+
+	bus_init(&bus);
+	pci_bus_init(&pci, &power);
+	assert_int_equal(pci_bridges_add(&bridges, &pci), 0);
+	pci_bus_function_init(&f, "f", PCI_DEVFN(7, 1), PCI_DEVICE_PIIX4_IDE, PCI_CLASS_IDE_BUS_MASTER);
+	pci_bus_function_io(&f, 4, 0xffa0, 16);
+	f.io = function_io;
+	assert_int_equal(pci_bus_add(&pci, &f), 0);
+	assert_int_equal(pci_bus_add(&pci, &f), -EEXIST);
+	assert_int_equal(bus_attach(&bus, &pci.dev), 0);
+	assert_int_equal(config(0, 0), 0x71928086);
+	assert_int_equal(config(PCI_DEVFN(7, 0), 0), 0x71108086);
+	assert_int_equal(config(PCI_DEVFN(7, 0), 0x0e), 0x80);
+	assert_int_equal(config(PCI_DEVFN(7, 1), 8), 0x01018000);
+	assert_int_equal(config(PCI_DEVFN(7, 2), 0), 0xffffffff);
+	assert_int_equal(config(PCI_DEVFN(7, 1), 0x20), 0xffa1);
+	out(0xcfc, 4, 0xffffffff); /* sizing */
+	assert_int_equal(in(0xcfc, 4), 0xfff1);
+	out(0xcfc, 4, 0xc120);
+	assert_int_equal(in(0xc125, 1), 0xff); /* ports are not enabled */
+	config(PCI_DEVFN(7, 1), 4);
+	out(0xcfc, 2, 5);
+	assert_int_equal(in(0xc125, 4), 0x405);
+	assert_int_equal(in(0xc12e, 4), 0xffffffff); /* across its end */
+	assert_int_equal(in(0xffa5, 1), 0xff);
+	assert_int_equal(config(PCI_DEVFN(7, 1), 0), 0x71118086);
+	out(0xcfc, 4, 0); /* not to be changed */
+	assert_int_equal(in(0xcfc, 4), 0x71118086);
+	out(0xcf8, 4, 0x800100fc); /* bus 1 */
+	assert_int_equal(in(0xcfc, 4), 0xffffffff);
+
+	struct saver s;
+	struct loader l;
+
+	saver_init(&s);
+	bus_save(&bus, &s);
+	assert_int_equal(saver_finish(&s), 0);
+	bus_reset(&bus);
+	assert_int_equal(config(PCI_DEVFN(7, 1), 0x20), 0xffa1);
+	assert_int_equal(loader_init(&l, s.data, s.len), 0);
+	assert_int_equal(bus_restore(&bus, l), 0);
+	assert_int_equal(config(PCI_DEVFN(7, 1), 0x20), 0xc121);
+	assert_int_equal(in(0xc125, 4), 0x405);
+	saver_fini(&s);
 }
 
 static void uart_interrupts(void **state)
@@ -254,7 +324,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(ioapic_level_and_edge), TEST(pic_pair), TEST(pit_counts_and_ticks), TEST(rtc_time_and_nvram),
-		TEST(power_and_legacy), TEST(uart_interrupts), TEST(state_goes_round), TEST(regions_may_not_meet),
+		TEST(power_and_legacy), TEST(pci_functions),
+		TEST(uart_interrupts), TEST(state_goes_round), TEST(regions_may_not_meet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

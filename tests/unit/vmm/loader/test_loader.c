@@ -16,6 +16,7 @@
 #include "vmm/mem/places.h"
 
 static struct partition_layout layout;
+static const struct loader_machine machine;
 
 static void make_layout(void)
 {
@@ -60,7 +61,7 @@ static void linux_is_loaded(void **state)
 	u64 rsdp;
 
 	make_layout();
-	assert_int_equal(loader_load(g, &layout, &e), 0);
+	assert_int_equal(loader_load(g, &layout, &machine, &e), 0);
 	assert_int_equal(e.rip, 16 * MiB + 0x200);
 	assert_int_equal(guest_read(g, 16 * MiB, text, 6), 0);
 	assert_memory_equal(text, "KERNEL", 6);
@@ -87,7 +88,7 @@ static void linux_is_loaded(void **state)
 	assert_int_equal(rsdp, places[PLACE_ACPI].base);
 	guest_destroy(g);
 	g = make_guest(0x204);
-	assert_int_equal(loader_load(g, &layout, &e), -ENOEXEC);
+	assert_int_equal(loader_load(g, &layout, &machine, &e), -ENOEXEC);
 	guest_destroy(g);
 }
 
@@ -110,17 +111,20 @@ static void registers_are_long_mode(void **state)
 
 static u32 at(const u8 *p) { u32 v; memcpy(&v, p, 4); return v; }
 
+/* a state: with PCI */
 static void tables_are_what_iasl_reads(void **state)
 {
 	static u8 buf[0x10000];
-	size_t len;
-	u64 rsdp;
+	bool pci = *state != NULL;
+	struct loader_machine with = { .pci = pci };
+	struct acpi_tables tables = { .buf = buf, .room = 200 };
 	char dir[] = "/tmp/acpiXXXXXX", path[64], command[256];
 
 	make_layout();
-	assert_int_equal(acpi_build(&layout, 0xe0000, buf, sizeof(buf), &len, &rsdp), 0);
-	assert_int_equal(acpi_build(&layout, 0xe0000, buf, 200, &len, &rsdp), -ENOSPC);
-	assert_int_equal(acpi_build(&layout, 0xe0000, buf, sizeof(buf), &len, &rsdp), 0);
+	assert_int_equal(acpi_build(&layout, &with, 0xe0000, &tables), -ENOSPC);
+	tables.room = sizeof(buf);
+	assert_int_equal(acpi_build(&layout, &with, 0xe0000, &tables), 0);
+	assert_int_equal(memmem(buf, tables.len, "PCI0", 4) != NULL, pci);
 	if (access("/usr/bin/iasl", X_OK)) {
 		skip();
 		return;
@@ -160,7 +164,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(linux_is_loaded), cmocka_unit_test(registers_are_long_mode),
-		cmocka_unit_test(tables_are_what_iasl_reads),
+		cmocka_unit_test_prestate(tables_are_what_iasl_reads, NULL),
+		cmocka_unit_test_prestate(tables_are_what_iasl_reads, &layout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

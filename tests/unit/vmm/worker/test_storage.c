@@ -58,6 +58,35 @@ static void nvme_disks_are_understood(void **state)
 	storage_free(&c);
 }
 
+static void ide_disks_are_understood(void **state)
+{
+	static const char *const wrong[] = { "cd:", "0:2=ram:1M", "2:0=ram:1M", "0:0=", "0:1=ram:1M,0:1=ram:1M", "0:0=cd",
+					     "ram:1M,ram:1M,ram:1M,ram:1M,ram:1M", "ram:1M;", "cd:cd:ram:1M" };
+	struct storage_config c;
+
+	assert_int_equal(storage_parse("ram:1M", &c), 0);
+	assert_null(storage_ide(&c));
+	assert_int_equal(storage_parse_ide("", &c), 0);
+	assert_int_equal(storage_parse_ide("1:0=cd:nvme:1/2,nvme:0+trace,ram:1M", &c), 0);
+	assert_int_equal(c.count, 2);
+	struct storage_controller *ide = storage_ide(&c);
+
+	assert_non_null(ide);
+	assert_int_equal(ide->count, 3);
+	assert_int_equal(ide->disks[0].channel << 4 | ide->disks[0].location, 0x10);
+	assert_true(ide->disks[0].dvd);
+	assert_int_equal(ide->disks[0].sources[0].nsid, 2);
+	assert_int_equal(ide->disks[1].channel << 4 | ide->disks[1].location, 0x00);
+	assert_false(ide->disks[1].dvd);
+	assert_int_equal(ide->disks[1].filters, STORAGE_TRACE);
+	assert_int_equal(ide->disks[2].channel << 4 | ide->disks[2].location, 0x01);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_int_equal(storage_parse_ide(wrong[i], &c), -EINVAL);
+		assert_int_equal(c.count, 2);
+	}
+	storage_free(&c);
+}
+
 static void nonsense_is_refused(void **state)
 {
 	static const char *const wrong[] = { "disk", "ram:", "ram:x", "ram:0", "ram:-1M", "ram:1M:1k", "ram:1M+",
@@ -164,6 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(disks_are_understood),
 		cmocka_unit_test(nvme_disks_are_understood),
+		cmocka_unit_test(ide_disks_are_understood),
 		cmocka_unit_test(nonsense_is_refused),
 		cmocka_unit_test(a_disk_is_made_with_its_filters),
 		cmocka_unit_test(settings_become_disks),
