@@ -36,7 +36,10 @@ u32 vfio_vector_count(const struct vfio_device *d);
 int vfio_listen(struct vfio_device *d, u32 vector, struct task *task) __must_check;
 /* wake the task when the kernel wants the device back; it then waits for vfio_release(). As vfio_listen(). */
 int vfio_on_request(struct vfio_device *d, struct task *task) __must_check;
-/* gives the device back: BARs are unmapped, descriptors closed, those of interrupts as soon as their executors see it; only vfio_inspect() and vfio_close() may follow */
+/*
+ * Gives the device back: BARs are unmapped, descriptors closed, those of interrupts as soon as their executors come to it, which
+ * run on. Only vfio_inspect() and vfio_close() may follow.
+ */
 void vfio_release(struct vfio_device *d);
 const char *vfio_address(const struct vfio_device *d);
 void vfio_inspect(void *d, struct inspect *in);
