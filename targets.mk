@@ -28,7 +28,7 @@ IMAGE ?= $(O)/paravane.igvm
 VTL2_KERNEL ?= $(O)/deps/kernel/vmlinux
 IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
 
-$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(addprefix $(O)/target/bin/,ports fsx churn) $(O)/deps/.guest
+$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(addprefix $(O)/target/bin/,ports fsx churn kexec) $(O)/deps/.guest
 	$(call say,INITRD,$@)
 	$(Q)tests/guests/mkinitrd $@
 $(O)/root.ext4: tests/guests/mkrootfs $(wildcard tests/guests/root/*) tests/guests/initrd/agent.sh $(O)/deps/.guest
@@ -113,7 +113,7 @@ e2e: machine  ## the tests that boot machines
 	@tests/e2e/run
 test:  ## everything CI runs
 	@scripts/test
-long:  ## long runs: TEST=fuzz|sim|boots SEED= TIME=
+long:  ## long runs: TEST=fuzz|sim|boots|faults|reboots SEED= TIME=
 	@scripts/long "$(TEST)" "$(TIME)"
 report-size: $(O)/.setup  ## functions past 70 lines, files past 600
 	@scripts/report-size

@@ -1,4 +1,5 @@
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,19 @@ static void line_inspect(char *line, struct inspect *in)
 		inspect_u64(in, line, value);
 }
 
+static u64 entries(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+	u64 n = 0;
+
+	while (d && (e = readdir(d)))
+		n += e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
+
 /* a file of "Name: number kB" lines */
 static void numbers_inspect(void *path, struct inspect *in)
 {
@@ -102,14 +116,19 @@ static void numbers_inspect(void *path, struct inspect *in)
 		line_inspect(line, in);
 }
 
-static void process_inspect(struct inspect *in, const char *name, pid_t pid)
+/* of the process whose id this points at */
+static void process_inspect(void *object, struct inspect *in)
 {
+	int pid = (int)*(const pid_t *)object;
 	char path[64];
 
-	if (pid <= 0)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-	inspect_child(in, name, numbers_inspect, path);
+	inspect_u64(in, "pid", (u64)pid);
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	inspect_u64(in, "descriptors", entries(path));
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	inspect_u64(in, "threads", entries(path));
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
+	numbers_inspect(path, in);
 }
 
 static void proc_inspect(void *object, struct inspect *in)
@@ -124,9 +143,12 @@ static void proc_inspect(void *object, struct inspect *in)
 		uptime[strcspn((char *)uptime, " \n")] = 0;
 		inspect_str(in, "uptime", (char *)uptime);
 	}
-	process_inspect(in, "init", 1);
-	process_inspect(in, "control", getpid());
-	process_inspect(in, "worker", c->worker.pid);
+	pid_t init = 1, control = getpid();
+
+	inspect_child(in, "init", process_inspect, &init);
+	inspect_child(in, "control", process_inspect, &control);
+	if (c->worker.pid > 0)
+		inspect_child(in, "worker", process_inspect, &c->worker.pid);
 }
 
 /* ---- ours */

@@ -55,6 +55,11 @@ static bool parse_argument(enum nvme_fault_kind kind, const char *text, size_t l
 	       (first < len && parse_number(text + first + 1, len - first - 1, 10, ~0ull, &ret->count) && ret->count);
 }
 
+const char *nvme_fault_name(enum nvme_fault_kind kind)
+{
+	return kinds[kind].name;
+}
+
 int nvme_fault_parse(const char *text, struct nvme_fault *ret, char *why, size_t why_size)
 {
 	static const char *const wants[] = { [NONE] = "no argument", [DECIMAL] = "a number behind a colon",

@@ -295,8 +295,10 @@ void nvme_target_set_faults(struct nvme_target *n, const struct nvme_fault *faul
 {
 	pthread_mutex_lock(&n->lock);
 	n->fault_count = MIN(count, NVME_FAULTS_MAX);
-	for (u32 i = 0; i < n->fault_count; i++)
+	for (u32 i = 0; i < n->fault_count; i++) {
 		n->faults[i] = faults[i];
+		n->faults_met[faults[i].kind] += fault_is_state(faults[i].kind);
+	}
 	memset(n->fault_seen, 0, sizeof(n->fault_seen));
 	fault_set_states(n);
 	pthread_cond_signal(&n->work);
@@ -390,6 +392,10 @@ void nvme_target_print(struct nvme_target *n, FILE *out)
 		"aborts %lu direct %lu buffered %lu prps %lu sgls %lu\n", n->function.name, k->errors,
 		k->protocol_errors, k->bad_doorbells, k->register_errors, k->dma_errors, k->faults, k->aborts, n->backing.direct,
 		n->backing.buffered, k->prps, k->sgls);
+	for (u32 i = 0; i < NVME_FAULT_KINDS; i++)
+		if (n->faults_met[i])
+			fprintf(out, "%s: fault %s met %lu\n", n->function.name, nvme_fault_name((enum nvme_fault_kind)i),
+				n->faults_met[i]);
 	for (u32 i = 0; i <= n->config.io_queues; i++) {
 		const struct sq *s = &n->sqs[i];
 		const struct cq *c = &n->cqs[s->cq];

@@ -53,7 +53,10 @@ static const struct nvme_fault *due(struct nvme_target *n, const struct nvme_com
 		if (table[f->kind].when == when && is_about(f, c) && ++n->fault_seen[i] % f->every == 0 && !first)
 			first = f;
 	}
-	n->counters.faults += first != NULL;
+	if (first) {
+		n->counters.faults++;
+		n->faults_met[first->kind]++;
+	}
 	return first;
 }
 
@@ -153,6 +156,11 @@ bool fault_stalls(const struct nvme_target *n, u16 sq)
 		if (n->faults[i].kind == NVME_FAULT_STALL && n->faults[i].argument == sq)
 			return true;
 	return false;
+}
+
+bool fault_is_state(enum nvme_fault_kind kind)
+{
+	return table[kind].when == STATE;
 }
 
 bool fault_keeps_from_ready(const struct nvme_target *n)

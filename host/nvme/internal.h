@@ -69,6 +69,7 @@ struct nvme_target {
 	struct nvme_fault faults[NVME_FAULTS_MAX];
 	u32 fault_count;
 	u64 fault_seen[NVME_FAULTS_MAX]; /* commands that each was about */
+	u64 faults_met[NVME_FAULT_KINDS]; /* commands struck, or for a state: how often it began */
 	bool mute;                       /* the next completion has no interrupt */
 	bool namespace_changed;          /* and the log that says so was not read */
 	struct nvme_error_entry error_log[ERROR_ENTRIES];
@@ -136,6 +137,7 @@ bool fault_after(struct nvme_target *n, struct execution *x, u16 status);
 /* faults came or went: what the namespace and the queues are now, and an event if that is news */
 void fault_set_states(struct nvme_target *n);
 bool fault_stalls(const struct nvme_target *n, u16 sq);
+bool fault_is_state(enum nvme_fault_kind kind);
 bool fault_keeps_from_ready(const struct nvme_target *n);
 
 /* ---- controller.c */

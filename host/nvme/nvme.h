@@ -73,6 +73,7 @@ struct nvme_memory { /* the guest's, for DMA; any thread. NULL: not RAM, or not 
 /* FILE[,option=value...] as in the manual; -EINVAL with the reason in why */
 int nvme_target_parse(const char *text, struct nvme_target_config *ret, char *why, size_t why_size) __must_check;
 /* KIND[:ARGUMENT][/EVERY] */
+const char *nvme_fault_name(enum nvme_fault_kind kind);
 int nvme_fault_parse(const char *text, struct nvme_fault *ret, char *why, size_t why_size) __must_check;
 
 /* Opens the file and starts the thread. name must outlive the controller. Errors are said. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "host/pvhost/machine.h"
+#include "host/pvhost/process.h"
 #include "lib/log/log.h"
 #include "lib/os/file.h"
 
@@ -258,6 +259,8 @@ static void command(struct client *client, const char *line, FILE *out)
 		print_devices(m, out);
 	else if (!strcmp(line, "info boot"))
 		print_boot(m, out);
+	else if (!strcmp(line, "info process"))
+		process_print(out);
 	else if (!strncmp(line, "nvme ", 5))
 		nvme_command(m, line, out);
 	else if (!strcmp(line, "settings"))
@@ -269,8 +272,8 @@ static void command(struct client *client, const char *line, FILE *out)
 	else if (!strcmp(line, "quit"))
 		machine_request(m, MACHINE_POWERED_OFF);
 	else if (!strcmp(line, "help"))
-		fputs("info vtl | info exits | info vp | info devices | info boot | nvme N eject|unplug|plug |\n"
-		      "nvme N fault KIND...|off | settings [FILE|{JSON}] | reset | quit\n", out);
+		fputs("info vtl | info exits | info vp | info devices | info boot | info process |\n"
+		      "nvme N eject|unplug|plug | nvme N fault KIND...|off | settings [FILE|{JSON}] | reset | quit\n", out);
 	else
 		fprintf(out, "'%.60s' is not a command; try help\n", line);
 }

@@ -83,7 +83,7 @@ void op_fallocate(struct exec *exec, struct op *op, int fd, int mode, u64 off, u
 /*
  * done(op, 1) each time the eventfd was signalled, once for several signals that come together; a negative result ends it.
  * Nothing is submitted in between: an event costs no system call. Nobody else may read the eventfd.
- * It lasts as long as the executor; op_cancel() does not end it.
+ * It lasts until op_cancel(), or as long as the executor.
  */
 void op_event(struct exec *exec, struct op *op, int fd);
 /* one shot; the result is the poll mask that is ready */

@@ -216,10 +216,14 @@ static void uring_poll(struct exec *exec, struct op *op, int fd, short events)
 static void uring_cancel(struct exec *exec, struct op *op)
 {
 	struct uring_exec *u = of(exec);
-	struct io_uring_sqe *sqe = next_sqe(u);
 
-	io_uring_prep_cancel(sqe, op, 0);
-	io_uring_sqe_set_data(sqe, &u->ignored_op);
+	/* by either name; what is not found is no harm */
+	for (u64 tag = 0; tag <= EVENT_TAG; tag++) {
+		struct io_uring_sqe *sqe = next_sqe(u);
+
+		io_uring_prep_cancel64(sqe, (u64)(uintptr_t)op | tag, 0);
+		io_uring_sqe_set_data(sqe, &u->ignored_op);
+	}
 }
 
 static void uring_destroy(struct exec *exec)

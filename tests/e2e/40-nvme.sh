@@ -32,11 +32,10 @@ check "unplugging is noticed" bash -c '
 	for _ in $(seq 20); do
 		scripts/vm -n nvme diag inspect -r vm/nvme | grep -q "state: gone" && exit; sleep 0.5
 	done; exit 1'
-check "plugged again, it is found when asked for" bash -c '
+check "plugged again, it is found" bash -c '
 	scripts/vm -n nvme monitor "nvme 0 plug" >/dev/null
 	for _ in $(seq 20); do
 		sleep 0.5
-		scripts/vm -n nvme diag inspect -u 1 vm/nvme/look >/dev/null
 		[ "$(scripts/vm -n nvme diag inspect -r vm/nvme | grep -c "state: ready")" = 2 ] && exit
 	done; exit 1'
 check "the firmware lives on" matches 'alive' vm -n nvme exec 'echo alive'

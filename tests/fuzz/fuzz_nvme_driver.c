@@ -129,7 +129,8 @@ static void done(struct nvme_request *r, int result) {}
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-	static const struct nvme_transport_ops ops = { read_register, write_register, dma_alloc, listen_vector };
+	static const struct nvme_transport_ops ops = { .read = read_register, .write = write_register,
+	.dma_alloc = dma_alloc, .listen = listen_vector };
 	struct device d = { .transport = { .ops = &ops, .vector_count = 2 },
 			    .input = bytes_of(data, size), .arena = calloc(1, ARENA) };
 	struct sim *sim = sim_create(1);

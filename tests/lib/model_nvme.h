@@ -153,7 +153,8 @@ static void model_write(struct nvme_transport *t, u32 offset, u32 value)
 	}
 }
 
-static const struct nvme_transport_ops model_ops = { model_read, model_write, dma_alloc, listen_vector };
+static const struct nvme_transport_ops model_ops = { .read = model_read, .write = model_write, .dma_alloc = dma_alloc,
+		.listen = listen_vector };
 
 static void post(struct model *m, u32 sq, u16 cid, u32 dw0, u16 status)
 {

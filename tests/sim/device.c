@@ -153,7 +153,8 @@ static void write_register(struct nvme_transport *t, u32 offset, u32 value)
 	}
 }
 
-static const struct nvme_transport_ops transport_ops = { read_register, write_register, dma_alloc, listen_vector };
+static const struct nvme_transport_ops transport_ops = { .read = read_register, .write = write_register,
+	.dma_alloc = dma_alloc, .listen = listen_vector };
 
 /* ---- completions */
 static void post(struct device *d, u32 sq, u16 cid, u32 dw0, u16 status)

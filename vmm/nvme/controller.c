@@ -416,6 +416,12 @@ void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address)
 	return n->transport->ops->dma_alloc(n->transport, len, ret_address);
 }
 
+void nvme_dma_free(struct nvme *n, void *at, u32 len, u64 address)
+{
+	if (n->transport->ops->dma_free)
+		n->transport->ops->dma_free(n->transport, at, len, address);
+}
+
 /* ---- inspect */
 
 static void namespace_inspect(void *object, struct inspect *in)

@@ -26,6 +26,8 @@ struct nvme_transport_ops {
 	void *(*dma_alloc)(struct nvme_transport *t, u32 len, u64 *ret_address);
 	/* wake the task, on its own executor, at each interrupt of the vector; before the device raises any. -errno */
 	int (*listen)(struct nvme_transport *t, u32 vector, struct task *task);
+	/* a piece that no command knows any more; NULL: pieces stay until the transport goes */
+	void (*dma_free)(struct nvme_transport *t, void *at, u32 len, u64 address);
 };
 
 struct nvme_transport {
@@ -140,5 +142,7 @@ bool nvme_has_deallocate(const struct nvme *n);
 bool nvme_is_translated(const struct nvme *n);
 /* home: the transport's dma_alloc(), for users' own buffers */
 void *nvme_dma_alloc(struct nvme *n, u32 len, u64 *ret_address);
+/* home: a piece of nvme_dma_alloc(), which no request knows any more */
+void nvme_dma_free(struct nvme *n, void *at, u32 len, u64 address);
 /* home; queues are deferred to their executors */
 void nvme_inspect(void *n, struct inspect *in);

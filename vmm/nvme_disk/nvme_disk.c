@@ -348,8 +348,15 @@ static void nvme_disk_destroy(struct disk *disk)
 {
 	struct nvme_disk *d = of(disk);
 
-	for (u32 i = 0; i < d->lane_count; i++)
+	for (u32 i = 0; i < d->lane_count; i++) {
+		for (u32 k = 0; k < d->slot_count; k++) {
+			struct slot *s = &d->lanes[i]->slots[k];
+
+			if (s->bounce)
+				nvme_dma_free(d->nvme, s->bounce, BOUNCE_LEN, s->bounce_address);
+		}
 		free(d->lanes[i]);
+	}
 	free(d);
 }
 

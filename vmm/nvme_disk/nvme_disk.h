@@ -20,7 +20,7 @@ struct nvme_disk_config {
 };
 
 /*
- * On the controller's home. NULL, said. Takes at most 4 MiB of DMA memory, which comes back only with the transport. A
+ * On the controller's home. NULL, said. Takes at most 4 MiB of DMA memory until it is destroyed (on the controller's home). A
  * request of an executor without a queue goes to queue 0's and back. Transfers that the device can reach go without a copy;
  * others, and buffers of a shape that it cannot take, through bounce buffers. Errors are those of struct nvme_request.
  */

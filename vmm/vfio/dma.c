@@ -29,6 +29,13 @@ struct dma_pool {
 		u32 used;
 	} pages[HUGE_MAX];
 	u32 count;
+	/* pieces that came back; listed here and not in themselves, where the device could write */
+	struct spare {
+		u8 *at;
+		u64 address;
+		u32 len;
+	} *spares;
+	u32 spare_count, spare_room, pieces;
 	u64 allocations, failures;
 };
 
@@ -45,6 +52,8 @@ void dma_pool_destroy(struct dma_pool *pool)
 {
 	for (u32 i = 0; pool && i < pool->count; i++)
 		munmap(pool->pages[i].at, HUGE_SIZE);
+	if (pool)
+		free(pool->spares);
 	free(pool);
 }
 
@@ -105,22 +114,65 @@ static int grow(struct dma_pool *pool)
 	return 0;
 }
 
+static u8 *take_spare(struct dma_pool *pool, u32 len, u64 *ret_address)
+{
+	for (u32 i = 0; i < pool->spare_count; i++) {
+		struct spare s = pool->spares[i];
+
+		if (s.len != len)
+			continue;
+		pool->spares[i] = pool->spares[--pool->spare_count];
+		memset(s.at, 0, len);
+		*ret_address = s.address;
+		return s.at;
+	}
+	return NULL;
+}
+
 void *dma_pool_alloc(struct dma_pool *pool, u32 len, u64 *ret_address)
 {
 	u32 rounded = ALIGN_UP(len, PAGE_SIZE);
 
 	if (!len || len > HUGE_SIZE)
 		return NULL;
+	u8 *at = take_spare(pool, rounded, ret_address);
+
+	if (at) {
+		pool->allocations++;
+		pool->pieces++;
+		return at;
+	}
 	if ((!pool->count || pool->pages[pool->count - 1].used + rounded > HUGE_SIZE) && grow(pool)) {
 		pool->failures++;
 		return NULL;
 	}
-	u8 *at = pool->pages[pool->count - 1].at + pool->pages[pool->count - 1].used;
+	at = pool->pages[pool->count - 1].at + pool->pages[pool->count - 1].used;
 
 	*ret_address = pool->pages[pool->count - 1].address + pool->pages[pool->count - 1].used;
 	pool->pages[pool->count - 1].used += rounded;
 	pool->allocations++;
+	pool->pieces++;
 	return at;
+}
+
+void dma_pool_free(struct dma_pool *pool, void *at, u32 len, u64 address)
+{
+	if (pool->spare_count == pool->spare_room) {
+		u32 room = pool->spare_room ? 2 * pool->spare_room : 64;
+		struct spare *grown = realloc(pool->spares, room * sizeof(*grown));
+
+		if (!grown)
+			return; /* it stays unused, and counts as handed out */
+		pool->spares = grown;
+		pool->spare_room = room;
+	}
+	pool->spares[pool->spare_count++] = (struct spare){ at, address, ALIGN_UP(len, PAGE_SIZE) };
+	pool->pieces--;
+}
+
+u32 dma_pool_pieces(const struct dma_pool *pool)
+{
+	return pool->pieces;
 }
 
 void dma_pool_inspect(void *object, struct inspect *in)
@@ -129,6 +181,8 @@ void dma_pool_inspect(void *object, struct inspect *in)
 
 	inspect_u64(in, "huge_pages", pool->count); /* pieces of that size, behind an IOMMU */
 	inspect_u64(in, "used_in_last", pool->count ? pool->pages[pool->count - 1].used : 0);
+	inspect_u64(in, "pieces", pool->pieces);
+	inspect_u64(in, "spares", pool->spare_count);
 	inspect_count(in, "allocations", pool->allocations);
 	inspect_count(in, "failures", pool->failures);
 }

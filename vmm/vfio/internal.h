@@ -10,7 +10,7 @@
 struct vector {
 	struct vfio_device *device;
 	int fd;
-	struct op op;
+	struct op op, end;
 	u64 interrupts;
 	struct task *task;
 };
@@ -19,6 +19,7 @@ struct vfio_device {
 	char address[16];
 	int container, group, fd;
 	bool iommu;
+	bool released;
 	u64 iova_top; /* addresses from here down are not used yet */
 	u64 maps, mapped_bytes;
 	struct vfio_region_info config;

@@ -65,7 +65,7 @@ int vfio_open(const struct guid *instance, struct vfio_device **ret)
 	return r ? r : vfio_open_function(function, ret);
 }
 
-void vfio_release(struct vfio_device *d)
+static void close_device(struct vfio_device *d)
 {
 	int *const fds[] = { &d->fd, &d->group, &d->container }; /* the device first: it stops its DMA */
 
@@ -79,15 +79,44 @@ void vfio_release(struct vfio_device *d)
 	}
 }
 
+static void vector_close(struct vector *v)
+{
+	close(v->fd);
+	v->fd = -1;
+}
+
+static void end_there(struct op *op, int ignored)
+{
+	struct vector *v = container_of(op, struct vector, end);
+
+	op_cancel(v->task->home, &v->op);
+}
+
+void vfio_release(struct vfio_device *d)
+{
+	close_device(d);
+	if (d->released)
+		return;
+	d->released = true;
+	for (u32 i = 0; i < d->vector_count; i++)
+		if (d->vectors[i].task)
+			exec_post(d->vectors[i].task->home, &d->vectors[i].end, end_there, 0);
+		else
+			vector_close(&d->vectors[i]);
+	if (d->request.task)
+		exec_post(d->request.task->home, &d->request.end, end_there, 0);
+}
+
 void vfio_close(struct vfio_device *d)
 {
 	if (!d)
 		return;
-	vfio_release(d);
-	if (d->request.fd)
+	close_device(d);
+	if (d->request.task && d->request.fd >= 0)
 		close(d->request.fd);
 	for (u32 i = 0; i < d->vector_count; i++)
-		close(d->vectors[i].fd);
+		if (d->vectors[i].fd >= 0)
+			close(d->vectors[i].fd);
 	free(d);
 }
 
@@ -147,6 +176,7 @@ static void interrupted(struct op *op, int result)
 
 	if (result < 0) {
 		log_at(LOG_DEBUG, "%s: a vector is not listened to any more: %d", v->device->address, result);
+		vector_close(v);
 		return;
 	}
 	v->interrupts++;

@@ -36,7 +36,10 @@ u32 vfio_vector_count(const struct vfio_device *d);
 int vfio_listen(struct vfio_device *d, u32 vector, struct task *task) __must_check;
 /* wake the task when the kernel wants the device back; it then waits for vfio_release(). As vfio_listen(). */
 int vfio_on_request(struct vfio_device *d, struct task *task) __must_check;
-/* gives the device back: BARs are unmapped, descriptors closed; only vfio_inspect() and vfio_close() may follow */
+/*
+ * Gives the device back: BARs are unmapped, descriptors closed, those of interrupts as soon as their executors come to it, which
+ * run on. Only vfio_inspect() and vfio_close() may follow.
+ */
 void vfio_release(struct vfio_device *d);
 const char *vfio_address(const struct vfio_device *d);
 void vfio_inspect(void *d, struct inspect *in);
@@ -53,7 +56,7 @@ int vfio_map_anywhere(struct vfio_device *d, void *at, u64 len, u64 align, u64 *
 /* exactly what was mapped; said */
 int vfio_unmap_dma(struct vfio_device *d, u64 address, u64 len) __must_check;
 
-/* ---- memory for DMA that does not move, handed out piece by piece, given back all at once */
+/* ---- memory for DMA that does not move, handed out piece by piece */
 struct dma_pool;
 
 /* For this device, which outlives its users; NULL: one without an IOMMU. No memory is taken yet. */
@@ -62,4 +65,8 @@ struct dma_pool *dma_pool_create(struct vfio_device *device) __must_check;
 void dma_pool_destroy(struct dma_pool *pool);
 /* whole pages, zeroed, contiguous, at most 2 MiB; NULL: none, said */
 void *dma_pool_alloc(struct dma_pool *pool, u32 len, u64 *ret_address);
+/* a piece as it was handed out; the device has no command left that knows it. It serves for pieces of the same length. */
+void dma_pool_free(struct dma_pool *pool, void *at, u32 len, u64 address);
+/* pieces that are handed out */
+u32 dma_pool_pieces(const struct dma_pool *pool);
 void dma_pool_inspect(void *pool, struct inspect *in);

@@ -12,7 +12,7 @@
 LOG_DOMAIN("nvme");
 
 #define DEVICES_MAX 16u
-/* the kernel finds and binds functions beside us: look a few times after the start, then when an operator asks */
+/* the kernel finds and binds functions beside us: look a few times after the start, while one has gone, and when asked */
 #define LOOKS 10u
 #define LOOK_NS 1000000000ull
 
@@ -22,7 +22,8 @@ struct nvme_device {
 	struct guid instance;
 	char name[16];
 	struct vfio_device *vfio;
-	struct dma_pool *dma;
+	struct dma_pool *dma; /* NULL when it has gone, and the disks over it */
+	u32 own_pieces;       /* of its own queues */
 	u8 *registers;
 	u64 registers_len;
 	struct nvme *controller;
@@ -77,6 +78,23 @@ static void *dma_alloc(struct nvme_transport *t, u32 len, u64 *ret_address)
 	return dma_pool_alloc(container_of(t, struct nvme_device, transport)->dma, len, ret_address);
 }
 
+/* of a controller that has gone, nobody uses what is its own: with the last disk over it all goes back */
+static void drop_memory(struct nvme_device *d)
+{
+	if (d->registers_len || !d->dma || dma_pool_pieces(d->dma) > d->own_pieces)
+		return;
+	dma_pool_destroy(d->dma);
+	d->dma = NULL;
+}
+
+static void dma_free(struct nvme_transport *t, void *at, u32 len, u64 address)
+{
+	struct nvme_device *d = container_of(t, struct nvme_device, transport);
+
+	dma_pool_free(d->dma, at, len, address);
+	drop_memory(d);
+}
+
 static int listen(struct nvme_transport *t, u32 vector, struct task *task)
 {
 	return vfio_listen(container_of(t, struct nvme_device, transport)->vfio, vector, task);
@@ -84,6 +102,7 @@ static int listen(struct nvme_transport *t, u32 vector, struct task *task)
 
 static const struct nvme_transport_ops transport_ops = {
 	.read = read_register, .write = write_register, .dma_alloc = dma_alloc, .listen = listen,
+	.dma_free = dma_free,
 };
 
 /* ---- probe */
@@ -162,13 +181,22 @@ static void device_discard(struct nvme_device *d)
 	free(d);
 }
 
+/* what was taken away may be brought back, with no other word than that the kernel has bound it */
+static void watch_for_return(struct nvme_devices *all)
+{
+	if (!all->look_again.slot)
+		timer_arm(all->home, &all->look_again, exec_now_ns(all->home) + LOOK_NS);
+}
+
 static void give_back(struct op *op, int ignored)
 {
 	struct nvme_device *d = container_of(op, struct nvme_device, removed);
 
 	d->registers_len = 0;
 	vfio_release(d->vfio);
+	drop_memory(d);
 	log_at(LOG_NOTICE, "%s is gone", d->name);
+	watch_for_return(d->owner);
 }
 
 static void requested(struct task *task)
@@ -209,6 +237,7 @@ static int device_open(struct nvme_device *d)
 				      .exec_count = d->owner->exec_count, .started = started, .changed = changed, .ctx = d };
 
 	r = nvme_create(&d->transport, &config, &d->controller);
+	d->own_pieces = dma_pool_pieces(d->dma);
 	task_init(&d->request, d->owner->home, "vfio request", requested);
 	return r ? r : vfio_on_request(d->vfio, &d->request);
 }
@@ -267,11 +296,23 @@ static int look(struct nvme_devices *all)
 	return 0;
 }
 
+static bool one_is_away(const struct nvme_devices *all)
+{
+	u32 i = 0;
+
+	while (i < all->count && all->list[i]->registers_len)
+		i++;
+	return i < all->count;
+}
+
 static void look_again(struct timer *timer)
 {
 	struct nvme_devices *all = container_of(timer, struct nvme_devices, look_again);
 
-	if (!all->ending && !look(all) && --all->looks_left)
+	if (all->ending || look(all))
+		return;
+	all->looks_left -= all->looks_left != 0;
+	if (all->looks_left || one_is_away(all))
 		timer_arm(all->home, timer, exec_now_ns(all->home) + LOOK_NS);
 }
 
@@ -348,7 +389,8 @@ static void device_inspect(void *object, struct inspect *in)
 	inspect_u64(in, "probes_bad", atomic_load(&d->probes_bad));
 	inspect_child(in, "controller", nvme_inspect, d->controller);
 	inspect_child(in, "pci", vfio_inspect, d->vfio);
-	inspect_child(in, "dma", dma_pool_inspect, d->dma);
+	if (d->dma)
+		inspect_child(in, "dma", dma_pool_inspect, d->dma);
 }
 
 static void look_get(void *object, char *text, size_t size)

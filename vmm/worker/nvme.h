@@ -10,8 +10,8 @@ typedef void (*nvme_ready_fn)(void *ctx, struct nvme *n, u32 index, const struct
 
 /*
  * Opens every controller bound to vfio-pci and starts its bring-up on home; queue i of each runs on execs[i]. Looks again
- * each second for ten seconds, and when vm/nvme/look is written; one that came back is a new controller. A controller that
- * cannot be opened is said and left out. Home, or before it runs. -ENOMEM else 0.
+ * each second for ten seconds and while one is away, and when vm/nvme/look is written; one that came back is a new controller.
+ * A controller that cannot be opened is said and left out. Home, or before it runs. -ENOMEM else 0.
  */
 int nvme_devices_open(struct exec *home, struct exec *const *execs, u32 exec_count, struct nvme_devices **ret) __must_check;
 /*

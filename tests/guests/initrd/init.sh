@@ -9,11 +9,20 @@ mount -t tmpfs tmp /tmp
 hostname guest
 # root=/dev/... on the command line: a disk's own system takes over
 root=$(sed -n 's/.*\broot=\([^ ]*\).*/\1/p' /proc/cmdline)
+# Linux looks at SCSI disks side by side and names them as it comes: give sda to the one of the lowest LUN
+in_order() {
+	[ "$(cat /proc/partitions | grep -c ' sd[a-z]$')" -gt 1 ] && [ ! -d /sys/class/scsi_disk/0:0:0:0/device/block/sda ] || return 0
+	cd /sys/bus/scsi/drivers/sd || return 0
+	set -- [0-9]*
+	for d; do echo "$d" >unbind; done
+	for d; do echo "$d" >bind; done
+	cd /
+}
 if [ -n "$root" ]; then
 	mkdir -p /root
 	find=disks
 	grep -q "modprobe.blacklist=[^ ]*hv_vmbus" /proc/cmdline && find=ide
-	if $find 60 && mount -t ext4 "$root" /root; then
+	if $find 60 && sleep 1 && in_order && mount -t ext4 "$root" /root; then
 		# our tools beside the system's own
 		cp /bin/fsx /bin/churn /bin/ports /root/usr/local/bin/
 		umount /proc /sys /tmp

@@ -1,8 +1,10 @@
 DEPS :=
-PROG := ports fsx churn
+PROG := ports fsx churn kexec
 PROG_ports := ports.c
 PROG_fsx := fsx.c
 PROG_churn := churn.c
 PROGFLAVOUR_ports := target
 PROGFLAVOUR_fsx := target
 PROGFLAVOUR_churn := target
+PROG_kexec := kexec.c
+PROGFLAVOUR_kexec := target

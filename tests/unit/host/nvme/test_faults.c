@@ -39,6 +39,18 @@ static void faults(void **state)
 	wait_csts(NVME_CSTS_CFS, NVME_CSTS_CFS);
 	put(NVME_CC, 0);
 	wait_csts(NVME_CSTS_CFS | NVME_CSTS_RDY, 0);
+	/* how often each struck is told */
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	nvme_target_print(nvme, out);
+	fclose(out);
+	assert_non_null(strstr(text, "fault status met 1\n"));
+	assert_non_null(strstr(text, "fault stall met 1\n"));
+	assert_non_null(strstr(text, "fault fatal met 1\n"));
+	assert_null(strstr(text, "fault flip"));
+	free(text);
 	tear_down();
 }
 

@@ -112,14 +112,15 @@ struct watch {
 	struct exec *exec;
 	struct op op;
 	unsigned seen;
+	int result;
 };
 
 static void watched(struct op *op, int result)
 {
 	struct watch *w = container_of(op, struct watch, op);
 
-	assert_int_equal(result, 1);
-	w->seen++;
+	w->result = result;
+	w->seen += result == 1;
 	exec_stop(w->exec);
 }
 
@@ -143,6 +144,10 @@ static void events_keep_coming(void **state)
 	}
 	exec_get_stats(w.exec, &after);
 	assert_true(after.ring_enters - before.ring_enters <= 2); /* the waiting itself; nothing is armed again */
+	/* until it is cancelled */
+	op_cancel(w.exec, &w.op);
+	assert_int_equal(exec_run(w.exec), 0);
+	assert_int_equal(w.result, -ECANCELED);
 	exec_destroy(w.exec);
 	close(fd);
 }
@@ -159,6 +164,12 @@ static void events_keep_coming_in_simulation(void **state)
 		sim_run(sim, sim_now_ns(sim) + 1000000000);
 		assert_int_equal(w.seen, i);
 	}
+	op_cancel(w.exec, &w.op);
+	sim_run(sim, sim_now_ns(sim) + 1000000000);
+	assert_int_equal(w.result, -ECANCELED);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	sim_run(sim, sim_now_ns(sim) + 1000000000);
+	assert_int_equal(w.seen, 3);
 	sim_destroy(sim);
 	close(fd);
 }

@@ -263,6 +263,17 @@ static void with_an_iommu(void **state)
 	kernel.no_map = false;
 	assert_non_null(dma_pool_alloc(pool, 2 * MiB, &second));
 	assert_int_equal(second, (1ull << 39) - 6 * MiB); /* a failure takes no address */
+	/* a piece that came back serves again, zeroed, for its length only */
+	u32 pieces = dma_pool_pieces(pool);
+
+	memset(at, 0x5a, 8192);
+	dma_pool_free(pool, at, 5000, address);
+	assert_int_equal(dma_pool_pieces(pool), pieces - 1);
+	assert_ptr_not_equal(dma_pool_alloc(pool, 4096, &second), at);
+	assert_ptr_equal(dma_pool_alloc(pool, 8192, &second), at);
+	assert_int_equal(second, address);
+	assert_int_equal(at[0] | at[8191], 0);
+	assert_int_equal(dma_pool_pieces(pool), pieces + 1);
 	vfio_release(d);
 	assert_int_equal(vfio_unmap_dma(d, 0x1000, 4096), 0);
 	vfio_close(d);
@@ -370,6 +381,21 @@ static void interrupts(void **state)
 	assert_int_equal(vfio_on_request(d, &request), 0);
 	assert_int_equal(write(kernel.eventfds[2], &one, 8), 8);
 	assert_int_equal(exec_run(exec), 0);
+	assert_int_equal(task.runs, 1);
+	assert_int_equal(request.runs, 0);
+	/* given back: the eventfds are closed, also those that an executor reads, and nobody is woken for it */
+	struct task later;
+
+	task_init(&later, exec, "later", woken);
+	vfio_release(d);
+	assert_int_equal(fcntl(kernel.eventfds[0], F_GETFD), -1);
+	assert_int_not_equal(fcntl(kernel.eventfds[2], F_GETFD), -1);
+	for (u32 i = 0; i < 100 && fcntl(kernel.eventfds[2], F_GETFD) != -1; i++) {
+		task_wake(&later);
+		assert_int_equal(exec_run(exec), 0);
+		usleep(1000);
+	}
+	assert_int_equal(fcntl(kernel.eventfds[2], F_GETFD), -1);
 	assert_int_equal(task.runs, 1);
 	assert_int_equal(request.runs, 0);
 	exec_destroy(exec);
