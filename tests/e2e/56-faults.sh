@@ -25,9 +25,9 @@ met() {
 }
 worker() { d inspect worker proc/worker | grep -oE 'pid: [0-9]+' | sort -u; }
 trouble="WARNING: CPU|BUG:|Oops|Call Trace|hung task|EXT4-fs error"
-no_error() { g "! dmesg | grep -E 'I/O error|$trouble'"; }
+no_error() { g "! dmesg | grep -B6 -A12 -E 'I/O error|$trouble'"; }
 # errors were meant to be there; nothing worse was
-forget_errors() { g "! dmesg -c | grep -E '$trouble'"; }
+forget_errors() { g "! dmesg -c | grep -B6 -A12 -E '$trouble'"; }
 md5() { grep -oE '\b[0-9a-f]{32}\b' | head -n 1; }
 
 up faults --cpus 2 --memory 512M --nvme "$image" --nvme "$second" --append "console=ttyS0,115200 root=/dev/sda quiet"
