@@ -347,9 +347,9 @@ static void settings_done(void *ctx, int result, const char *text)
 	char *document = m->asked_settings;
 
 	m->asked_settings = NULL;
-	if (result || keep_settings(m, document, m->asked_len))
-		free(result ? document : NULL);
-	else
+	if (result)
+		free(document);
+	else if (!keep_settings(m, document, m->asked_len))
 		get_set_settings(m->get, m->platform);
 	m->settings_answered(m->settings_ctx, result, text);
 }
