@@ -14,6 +14,7 @@ LOG_DOMAIN("get");
 
 #define EPOCH_1601_TO_1970_S 11644473600ll
 #define REVISION_CHUNK (GET_PAYLOAD_MAX - 64)
+#define RESULT_TEXT 1024
 
 struct get {
 	struct get_config config;
@@ -108,15 +109,25 @@ static void tell(struct get *g, enum get_event event, const char *text)
 	g->config.event(g->config.ctx, event, text);
 }
 
+/* a status and a document for people, cut to what is shown; false: malformed */
+static bool take_result(struct bytes b, u32 *ret_status, char ret_text[RESULT_TEXT])
+{
+	struct bytes document;
+	u32 len;
+
+	if (!bytes_u32(&b, ret_status) || !bytes_u32(&b, &len) || !bytes_take(&b, MIN(len, (u32)b.left), &document))
+		return false;
+	snprintf(ret_text, RESULT_TEXT, "%.*s", (int)document.left, (const char *)document.at);
+	return true;
+}
+
 static void on_started(struct get *g, struct bytes b)
 {
-	u32 status, len;
-	char text[1024] = "";
-	struct bytes document;
+	char text[RESULT_TEXT];
+	u32 status;
 
-	if (!bytes_u32(&b, &status) || !bytes_u32(&b, &len) || !bytes_take(&b, MIN(len, (u32)b.left), &document))
+	if (!take_result(b, &status, text))
 		return;
-	snprintf(text, sizeof(text), "%.*s", (int)document.left, (const char *)document.at);
 	tell(g, status ? GET_EVENT_START_FAILED : GET_EVENT_VTL0_STARTED, text);
 }
 
@@ -210,13 +221,11 @@ static void end_modify(struct get *g, int result, const char *text)
 
 static void on_modified(struct get *g, struct bytes b)
 {
-	u32 status, len;
-	char text[1024] = "";
-	struct bytes document;
+	char text[RESULT_TEXT];
+	u32 status;
 
-	if (!bytes_u32(&b, &status) || !bytes_u32(&b, &len) || !bytes_take(&b, MIN(len, (u32)b.left), &document))
+	if (!take_result(b, &status, text))
 		return;
-	snprintf(text, sizeof(text), "%.*s", (int)document.left, (const char *)document.at);
 	end_modify(g, status == GET_MODIFY_SUCCESS ? 0 : -EINVAL, text);
 }
 
