@@ -167,6 +167,36 @@ static inline bool model_open(struct model_guest *g, struct model_channel *c, u3
 	return result && !result->status;
 }
 
+/*
+ * A packet into the outgoing ring that wants its completion: GPA-direct with one range of len bytes, offset into pages that
+ * follow one another, or in-band when len is 0. true: Linux would signal now: the server does not look by itself, and had read
+ * everything.
+ */
+static inline bool model_put(struct model_channel *c, u64 transaction, const void *packet, u32 packet_len, u64 first_page,
+			     u32 offset, u32 len)
+{
+	static u8 room[8 * MODEL_RING_PAGES * PAGE_SIZE];
+	struct vmbus_ring_control *control = (struct vmbus_ring_control *)c->pages[0];
+	u32 pages = len ? (offset + len + PAGE_SIZE - 1) / PAGE_SIZE : 0, head = len ? 16 + 8 * pages : 0, at = c->out.own_index;
+	u32 words[4] = { 0, 1, len, offset }, total = ALIGN_UP(16 + head + packet_len, 8u);
+	u32 size = (MODEL_RING_PAGES - 1) * PAGE_SIZE;
+	struct vmbus_packet d = { .type = len ? VMBUS_PACKET_GPA_DIRECT : VMBUS_PACKET_IN_BAND,
+				  .data_offset8 = (u16)((16 + head) / 8), .length8 = (u16)(total / 8),
+				  .flags = VMBUS_PACKET_FLAG_COMPLETION_REQUESTED, .transaction_id = transaction };
+
+	memcpy(room, &d, 16);
+	memcpy(room + 16, words, head ? 16 : 0);
+	for (u32 i = 0; i < pages; i++)
+		memcpy(room + 32 + 8 * i, &(u64){ first_page + i }, 8);
+	memcpy(room + 16 + head, packet, packet_len);
+	memset(room + 16 + head + packet_len, 0, 16);
+	for (u32 i = 0; i < total + 8; i++)
+		c->pages[1 + (at + i) % size / PAGE_SIZE][(at + i) % PAGE_SIZE] = room[i];
+	c->out.own_index = (at + total + 8) % size;
+	control->write_index = c->out.own_index;
+	return !control->interrupt_mask && at == control->read_index;
+}
+
 static inline void model_close(struct model_guest *g, u32 relid)
 {
 	struct vmbus_relid close = { { VMBUS_CLOSE, 0 }, relid };

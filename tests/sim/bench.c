@@ -191,27 +191,8 @@ static _Noreturn void die(const char *what)
 static void put(struct bench *b, u32 channel, u64 transaction, const struct vstor_packet *packet, bool data)
 {
 	struct model_channel *c = &b->channels[channel];
-	u32 head = data ? 24 : 0, total = 16 + head + ALIGN_UP((u32)sizeof(*packet), 8), at = c->out.own_index;
-	u32 size = (MODEL_RING_PAGES - 1) * PAGE_SIZE, range[2] = { 0, 1 }, where[2] = { PAGE_SIZE, 0 };
-	struct vmbus_packet d = { .type = data ? VMBUS_PACKET_GPA_DIRECT : VMBUS_PACKET_IN_BAND,
-				  .data_offset8 = (u16)((16 + head) / 8), .length8 = (u16)(total / 8),
-				  .flags = VMBUS_PACKET_FLAG_COMPLETION_REQUESTED, .transaction_id = transaction };
-	u64 page = FIRST_PAGE + transaction % 256;
-	u8 bytes[160] = { 0 };
-	struct vmbus_ring_control *control = (struct vmbus_ring_control *)c->pages[0];
 
-	memcpy(bytes, &d, 16);
-	if (data) {
-		memcpy(bytes + 16, range, 8);
-		memcpy(bytes + 24, where, 8);
-		memcpy(bytes + 32, &page, 8);
-	}
-	memcpy(bytes + 16 + head, packet, sizeof(*packet));
-	for (u32 i = 0; i < total + 8; i++)
-		c->pages[1 + (at + i) % size / PAGE_SIZE][(at + i) % PAGE_SIZE] = bytes[i];
-	c->out.own_index = (at + total + 8) % size;
-	control->write_index = c->out.own_index;
-	if (!control->interrupt_mask && at == control->read_index)
+	if (model_put(c, transaction, packet, sizeof(*packet), FIRST_PAGE + transaction % 256, 0, data ? PAGE_SIZE : 0))
 		vmbus_signal(b->g->bus, VMBUS_CHANNEL_CONNECTION(c->relid, VMBUS_SINT, 0), 0);
 }
 

@@ -163,29 +163,9 @@ static u8 *slot_memory(struct run *r, u32 slot)
 static void ring_put(struct run *r, u32 channel, u64 transaction, const struct vstor_packet *packet, u32 slot, u32 offset,
 		     u32 len)
 {
-	static u8 bytes[2048];
 	struct model_channel *c = &r->channels[channel];
-	u32 pages = len ? (offset + len + PAGE_SIZE - 1) / PAGE_SIZE : 0, head = len ? 16 + 8 * pages : 0, at = c->out.own_index;
-	struct vmbus_packet d = { .type = len ? VMBUS_PACKET_GPA_DIRECT : VMBUS_PACKET_IN_BAND,
-				  .data_offset8 = (u16)((16 + head) / 8),
-				  .length8 = (u16)(ALIGN_UP(16 + head + sizeof(*packet), 8) / 8),
-				  .flags = VMBUS_PACKET_FLAG_COMPLETION_REQUESTED, .transaction_id = transaction };
-	u32 words[4] = { 0, 1, len, offset }, total = d.length8 * 8u, size = (MODEL_RING_PAGES - 1) * PAGE_SIZE;
 
-	memset(bytes, 0, sizeof(bytes));
-	memcpy(bytes, &d, 16);
-	memcpy(bytes + 16, words, head ? 16 : 0);
-	for (u32 i = 0; i < pages; i++)
-		memcpy(bytes + 32 + 8 * i, &(u64){ FIRST_SLOT_PAGE + slot * SLOT_PAGES + i }, 8);
-	memcpy(bytes + 16 + head, packet, sizeof(*packet));
-	for (u32 i = 0; i < total + 8; i++)
-		c->pages[1 + (at + i) % size / PAGE_SIZE][(at + i) % PAGE_SIZE] = bytes[i];
-	struct vmbus_ring_control *control = (struct vmbus_ring_control *)c->pages[0];
-
-	c->out.own_index = (at + total + 8) % size;
-	control->write_index = c->out.own_index;
-	/* as Linux decides: not while the server looks anyway, and only when it had read everything */
-	if (!control->interrupt_mask && at == control->read_index) {
+	if (model_put(c, transaction, packet, sizeof(*packet), FIRST_SLOT_PAGE + slot * SLOT_PAGES, offset, len)) {
 		r->signals++;
 		vmbus_signal(r->g->bus, VMBUS_CHANNEL_CONNECTION(c->relid, VMBUS_SINT, 0), 0);
 	}

@@ -42,26 +42,9 @@ static u8 *page(u32 n)
 	return iov.iov_base;
 }
 
-/* a GPA-direct packet with one range over pages from DATA_PAGE, or an in-band one without data */
 static void put(struct model_channel *c, u64 transaction, const struct vstor_packet *packet, u32 offset, u32 len)
 {
-	static u8 room[8 * MODEL_RING_PAGES * PAGE_SIZE];
-	u32 pages = len ? (offset + len + PAGE_SIZE - 1) / PAGE_SIZE : 0, head = len ? 16 + 8 * pages : 0, at = c->out.own_index;
-	struct vmbus_packet d = { .type = len ? VMBUS_PACKET_GPA_DIRECT : VMBUS_PACKET_IN_BAND,
-				  .data_offset8 = (u16)((16 + head) / 8), .length8 = (u16)((16 + head + sizeof(*packet)) / 8),
-				  .flags = VMBUS_PACKET_FLAG_COMPLETION_REQUESTED, .transaction_id = transaction };
-	u32 words[4] = { 0, 1, len, offset }, total = 16 + head + sizeof(*packet), size = (MODEL_RING_PAGES - 1) * PAGE_SIZE;
-
-	memcpy(room, &d, 16);
-	memcpy(room + 16, words, head ? 16 : 0);
-	for (u32 i = 0; i < pages; i++)
-		memcpy(room + 32 + 8 * i, &(u64){ DATA_PAGE + i }, 8);
-	memcpy(room + 16 + head, packet, sizeof(*packet));
-	memset(room + total, 0, 8);
-	for (u32 i = 0; i < total + 8; i++)
-		c->pages[1 + (at + i) % size / PAGE_SIZE][(at + i) % PAGE_SIZE] = room[i];
-	c->out.own_index = (at + total + 8) % size;
-	((struct vmbus_ring_control *)c->pages[0])->write_index = c->out.own_index;
+	model_put(c, transaction, packet, sizeof(*packet), DATA_PAGE, offset, len);
 }
 
 static bool get(struct model_channel *c, struct ring_received *got, struct vstor_packet *ret)
