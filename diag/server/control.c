@@ -101,24 +101,42 @@ static void worker_ended(struct child *child)
 }
 
 /* ---- start, step by step: diagnostics first, so that a failure of the rest can be looked at */
-void host_ready(struct control *c)
+int control_start_worker(struct control *c)
+{
+	if (c->worker.pid || c->worker.link)
+		return -EBUSY;
+	c->worker.notified = worker_notified;
+	c->worker.ended = worker_ended;
+	c->state = CONTROL_STARTING_VTL0;
+	return child_start(&c->worker, &c->fds);
+}
+
+int control_start_vtl0(struct control *c)
 {
 	c->state = CONTROL_STARTING_VTL0;
 	int r = machine_open(&c->fds);
 
 	if (!r)
 		r = settings_start(c);
-	if (!r) {
-		c->worker.notified = worker_notified;
-		c->worker.ended = worker_ended;
-		r = child_start(&c->worker, &c->fds);
-	}
 	if (!r)
-		return;
+		r = control_start_worker(c);
+	if (!r)
+		return 0;
 	c->state = CONTROL_FAILED;
 	log_err(r, "VTL0 cannot be started; diagnostics stay up");
 	if (c->get)
 		get_notify_started(c->get, r, "VTL0 cannot be started: see the firmware's log");
+	return r;
+}
+
+void host_ready(struct control *c)
+{
+	if (c->wait_for_start) {
+		c->state = CONTROL_WAITING;
+		log_at(LOG_NOTICE, "VTL0 waits to be started: pvdiag start");
+	} else if (control_start_vtl0(c)) {
+		return; /* said; diagnostics show the rest */
+	}
 }
 
 static int vsock_listen(unsigned port, int *ret)
@@ -149,6 +167,7 @@ static int serve(struct control *c)
 	c->data = data_create(c->exec, UNCLAIMED_NS);
 	if (!c->server || !c->data)
 		return log_err(-ENOMEM, "diagnostics server");
+	processes_init(&c->processes, c->exec, c->data);
 	if (vsock_listen(DIAG_PORT_CONTROL, &control_fd))
 		return 0; /* said; a VM without diagnostics is better than none */
 	if (ttrpc_server_listen(c->server, control_fd))
@@ -159,9 +178,18 @@ static int serve(struct control *c)
 	return 0;
 }
 
+static bool switched_on(const char *name, const char *other_name)
+{
+	const char *value = getenv(name);
+
+	value = value ? value : getenv(other_name);
+	return value && *value && strcmp(value, "0");
+}
+
 static void read_environment(struct control *c)
 {
 	const char *filter = getenv("PARAVANE_LOG"), *death = getenv("PARAVANE_ON_WORKER_DEATH");
+	const char *diagnostics = getenv("PARAVANE_DIAGNOSTICS");
 
 	if (filter && log_set_filter(filter))
 		log_at(LOG_WARN, "PARAVANE_LOG=%s is not a log filter", filter);
@@ -169,6 +197,12 @@ static void read_environment(struct control *c)
 		c->on_worker_death = WORKER_DEATH_RESET;
 	else if (death && strcmp(death, "crash"))
 		log_at(LOG_WARN, "PARAVANE_ON_WORKER_DEATH=%s: neither crash nor reset; crash it is", death);
+	/* a policy that is misspelt is not one that is off */
+	c->restricted = diagnostics && strcmp(diagnostics, "full");
+	if (c->restricted)
+		log_at(LOG_NOTICE, "diagnostics are restricted: no programs, no files, no changes%s",
+		       strcmp(diagnostics, "restricted") ? " (PARAVANE_DIAGNOSTICS is neither full nor restricted)" : "");
+	c->wait_for_start = switched_on("PARAVANE_WAIT_FOR_START", "OPENHCL_WAIT_FOR_START");
 }
 
 int control_main(int argc, char **argv)

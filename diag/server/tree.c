@@ -194,18 +194,23 @@ static void diag_inspect(void *object, struct inspect *in)
 	inspect_count(in, "update", c->update_requests);
 	inspect_count(in, "ping", c->ping_requests);
 	inspect_count(in, "kmsg", c->kmsg_requests);
+	inspect_count(in, "file", c->file_requests);
+	inspect_count(in, "refused", c->refused_requests);
+	inspect_bool(in, "restricted", c->restricted);
+	inspect_u64(in, "files_open", c->files_open);
 	if (c->server)
 		inspect_child(in, "rpc", rpc_inspect, c);
 	if (c->data)
 		inspect_child(in, "data", data_inspect, c->data);
 	inspect_child(in, "streams", streams_inspect, &c->streams);
+	inspect_child(in, "processes", processes_inspect, &c->processes);
 	inspect_child(in, "executor", exec_inspect, c);
 }
 
 static const char *state_name(enum control_state state)
 {
 	static const char *const names[] = {
-		"starting", "asking_host", "starting_vtl0", "running", "failed", "powered_off", "resetting", "crashed",
+		"starting", "asking_host", "waiting_for_start", "starting_vtl0", "running", "failed", "powered_off", "resetting", "crashed",
 	};
 
 	return names[state];

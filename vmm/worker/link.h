@@ -26,7 +26,10 @@
 
 enum link_op { LINK_INSPECT = 1, LINK_UPDATE = 2, LINK_STOP = 3, /* stop all VPs, reply, end with status 0 */
 	       /* fd 8 has another document. Body of the reply: empty, or why nothing was changed, as GET's result document */
-	       LINK_SETTINGS = 4 };
+	       LINK_SETTINGS = 4,
+	       LINK_PAUSE = 5,    /* no VP enters VTL0; answered when none is in it. -EALREADY, -EAGAIN (VTL0 was not started yet) */
+	       LINK_RESUME = 6,   /* -EALREADY when not paused */
+	       LINK_SAVE = 7 };   /* body: the devices' saved state (lib/state), taken while no VP runs */
 
 struct link_request {
 	u32 len;       /* of what follows this field */
@@ -35,7 +38,7 @@ struct link_request {
 	u8 depth;
 	u16 path_len;
 	u16 value_len;
-	u16 reserved;
+	u16 limit;     /* inspect: enum node_sensitivity, 0 for everything */
 };
 _Static_assert(sizeof(struct link_request) == 16, "link request");
 

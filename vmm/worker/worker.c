@@ -84,6 +84,12 @@ static void run_vp(struct op *op, int ignored)
 		vp_start(&v->vp);
 }
 
+static void started(struct worker *w)
+{
+	pause_started(w);
+	worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
+}
+
 static void let_go(struct worker *w)
 {
 	if (!w->opened_all || !w->released)
@@ -91,7 +97,7 @@ static void let_go(struct worker *w)
 	timer_disarm(w->main, &w->hold_timer);
 	for (unsigned i = 0; i < w->layout.vp_count; i++)
 		exec_post(w->vps[i].vp.exec, &w->vps[i].run, run_vp, 0);
-	worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
+	started(w);
 }
 
 static void opened_all(struct op *op, int ignored)
@@ -99,7 +105,10 @@ static void opened_all(struct op *op, int ignored)
 	struct worker *w = container_of(op, struct worker, opened_op);
 
 	w->opened_all = true;
-	let_go(w);
+	if (w->holds)
+		let_go(w);
+	else
+		started(w);
 }
 
 void worker_release(struct worker *w)
@@ -143,12 +152,8 @@ static void boot_vp(struct op *op, int ignored)
 	}
 	if (!w->holds && !atomic_load(&w->stopping))
 		vp_start(&v->vp);
-	if (atomic_fetch_add(&w->opened, 1) + 1 < w->layout.vp_count)
-		return;
-	if (w->holds)
+	if (atomic_fetch_add(&w->opened, 1) + 1 == w->layout.vp_count)
 		exec_post(w->main, &w->opened_op, opened_all, 0);
-	else
-		worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
 }
 
 static void *vp_thread(void *arg)
@@ -287,6 +292,7 @@ int worker_main(int argc, char **argv)
 	if (!r) {
 		w->link.stop = link_ended;
 		w->link.settings = change_settings;
+		w->link.command = pause_command;
 		link_start(&w->link, LINK_FD_REQUESTS, w->main, worker_inspect, w);
 		r = start_vps(w);
 	}
