@@ -1,4 +1,5 @@
-SRCS := options.c transport.c session.c inspect.c kmsg.c
+SRCS := commands.c options.c help.c transport.c session.c inspect.c paths.c kmsg.c events.c exec.c run.c output.c vm.c capture.c \
+	relay.c top.c bundle.c
 DEPS := lib/inspect lib/rpc lib/os lib/core
 FLAVOURS := native host
 PROG := pvdiag

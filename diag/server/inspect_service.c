@@ -10,7 +10,7 @@ LOG_DOMAIN("inspect");
 
 #define PATH_LEN_MAX 256
 #define VALUE_LEN_MAX 512
-#define WORKER_TIMEOUT_NS 2000000000ull
+#define WORKER_TIMEOUT_NS 10000000000ull
 #define MARGIN_NS 100000000ull /* our answer, even "the worker does not", should beat the client's deadline */
 
 struct inspection {

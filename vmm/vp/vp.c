@@ -73,7 +73,10 @@ static int wait_in_guest(struct idle *idle)
 	hcl_clear_cancel(&vp->hcl);
 	if (exec_pending(vp->exec))
 		return 0;
+	u64 entered = __builtin_ia32_rdtsc();
+
 	r = hcl_run(&vp->hcl);
+	vp->tsc_in_vtl0 += __builtin_ia32_rdtsc() - entered;
 	if (r == -EINTR) {
 		vp->exits[EXIT_CANCELLED]++;
 		return 0;
@@ -178,6 +181,8 @@ void vp_inspect(void *object, struct inspect *in)
 
 	inspect_bool(in, "stopped", vp->stopped);
 	inspect_bool(in, "register_page", vp->hcl.page != NULL);
+	inspect_count(in, "tsc", __builtin_ia32_rdtsc());
+	inspect_count(in, "tsc_in_vtl0", vp->tsc_in_vtl0);
 	inspect_bool(in, "return_actions", vp->hcl.return_actions);
 	inspect_count(in, "signals_deferred", vp->signals_deferred);
 	inspect_count(in, "signals_called", vp->signals_called);

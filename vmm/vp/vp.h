@@ -48,6 +48,7 @@ struct vp {
 	u32 last_unknown_msr;
 	bool stopped, running;     /* running: idle time is VTL0's */
 	u64 signals_deferred, signals_called;
+	u64 tsc_in_vtl0;           /* TSC ticks between the run ioctl's begin and end: VTL0 ran, was halted, or was interrupted */
 	/* an access a device answers later: the VP does not run until then */
 	struct io_token token;
 	struct op token_op;
