@@ -133,7 +133,8 @@ static void collect(struct session *s, struct archive *a)
 		{ "processes.txt", "ps -o pid,ppid,stat,vsz,rss,args" },
 		{ "memory.txt", "cat /proc/meminfo /proc/buddyinfo /proc/vmstat; df; true" },
 		{ "interrupts.txt", "cat /proc/interrupts /proc/softirqs; true" },
-		{ "devices.txt", "ls -l /sys/bus/vmbus/devices/ /sys/bus/pci/devices/; cat /proc/iomem; cat /proc/cmdline; true" },
+		{ "devices.txt",
+		  "ls -l /sys/bus/vmbus/devices/ /sys/bus/pci/devices/; cat /proc/iomem; cat /proc/cmdline; true" },
 	};
 
 	put_inspect(s, a, "inspect.json", true);

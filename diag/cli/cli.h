@@ -112,11 +112,15 @@ bool colour_wanted(const struct options *options);
 void print_tree(const char *text, bool colour);
 /* EXIT_OK: *ret is the caller's */
 enum exit_code inspect_fetch(struct session *session, const char *path, unsigned depth, struct node **ret);
-/* all paths that a pattern with *, ? and [] in its components means; a path without them is itself. EXIT_OK: *ret is the caller's */
+/* all paths that a pattern with *, ? and [] in its components means; a path without them is itself */
 struct paths {
-	char **path;
+	struct path {
+		char *text;
+		bool optional;        /* from a pattern: it need not exist */
+	} *path;
 	unsigned count;
 };
+/* adds to *ret, which stays the caller's to fini */
 enum exit_code paths_expand(struct session *session, const char *pattern, struct paths *ret);
 void paths_fini(struct paths *paths);
 

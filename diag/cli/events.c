@@ -54,8 +54,8 @@ static void print_json_text(const char *text, int len)
 
 static void print_json(const struct record *r)
 {
-	printf("{\"sequence\":%llu,\"us\":%llu,\"level\":\"%s\",\"process\":\"%s\",\"domain\":\"%s\",\"text\":", r->sequence, r->us,
-	       levels[r->level], r->process, r->domain);
+	printf("{\"sequence\":%llu,\"us\":%llu,\"level\":\"%s\",\"process\":\"%s\",\"domain\":\"%s\",\"text\":", r->sequence,
+	       r->us, levels[r->level], r->process, r->domain);
 	print_json_text(r->message, r->message_len);
 	puts("}");
 }
@@ -71,8 +71,8 @@ static bool each(void *context, const char *data)
 	if (option_given(f->options, OPT_JSON))
 		print_json(&r);
 	else if (f->colour)
-		printf("%12.6f \033[%sm%-9s\033[0m %-8s %-10s %.*s\n", (double)r.us / 1e6, shades[r.level], levels[r.level], r.process,
-		       r.domain, r.message_len, r.message);
+		printf("%12.6f \033[%sm%-9s\033[0m %-8s %-10s %.*s\n", (double)r.us / 1e6, shades[r.level], levels[r.level],
+		       r.process, r.domain, r.message_len, r.message);
 	else
 		printf("%12.6f %-9s %-8s %-10s %.*s\n", (double)r.us / 1e6, levels[r.level], r.process, r.domain, r.message_len,
 		       r.message);

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,11 +14,13 @@ static const char vm_text[] =
 static void print_option(enum option_id id)
 {
 	const struct option_spec *s = &option_specs[id];
-	char text[64];
+	char letter[8] = "    ", value[32] = "";
 
-	snprintf(text, sizeof(text), "%s%c%s--%s%s%s%s", s->letter ? "-" : " ", s->letter ? s->letter : ' ', s->letter ? ", " : "  ",
-		 s->name, s->optional ? "[=" : s->value ? " " : "", s->value ? s->value : "", s->optional ? "]" : "");
-	printf("  %-27s %s\n", text, s->help);
+	if (s->letter)
+		snprintf(letter, sizeof(letter), "-%c, ", s->letter);
+	if (s->value)
+		snprintf(value, sizeof(value), s->optional ? "[=%s]" : " %s", s->value);
+	printf("  %s--%s%-*s %s\n", letter, s->name, (int)(21 - strlen(s->name)), value, s->help);
 }
 
 static void print_options(u64 mask)
@@ -29,8 +32,8 @@ static void print_options(u64 mask)
 
 static void help_of(const struct command *c)
 {
-	printf("Usage: pvdiag [VM] %s%s%s%s%s\n\n%c%s.\n\nOptions:\n", c->name, c->options ? " [OPTION...]" : "", *c->words ? " " : "",
-	       c->words, "", c->summary[0] - ('a' <= c->summary[0] && c->summary[0] <= 'z' ? 32 : 0), c->summary + 1);
+	printf("Usage: pvdiag [VM] %s%s%s%s\n\n", c->name, c->options ? " [OPTION...]" : "", *c->words ? " " : "", c->words);
+	printf("%c%s.\n\nOptions:\n", toupper((unsigned char)c->summary[0]), c->summary + 1);
 	print_options(c->options | OPT_COMMON);
 	printf("\nExamples:\n%s", c->examples);
 }
@@ -53,7 +56,8 @@ void print_help(const struct command *command)
 	      "  pvdiag shell                             look around in VTL2\n"
 	      "  pvdiag /run/paravane/a.vsock kmsg -f     the log of one of several machines\n"
 	      "  pvdiag bundle                            all of it, for a bug report\n\n"
-	      "Exit status: 0 done, 1 it failed, 2 the command line is wrong, 3 nobody answers; of run and shell, the program's own.\n",
+	      "Exit status: 0 done, 1 it failed, 2 the command line is wrong, 3 nobody answers;\n"
+	      "of run and shell, the program's own.\n",
 	      stdout);
 }
 
@@ -73,25 +77,47 @@ static void print_long_options(const struct command *c)
 			printf(" --%s", option_specs[i].name);
 }
 
+static const char bash_head[] =
+	"# bash completion for pvdiag\n"
+	"_pvdiag() {\n"
+	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} vm= cmd= dir w i\n"
+	"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	"\t\tw=${COMP_WORDS[i]}\n"
+	"\t\tcase $w in\n"
+	"\t\t*/* | vsock:* | tcp:*) [ -n \"$cmd\" ] || vm=$w ;;\n"
+	"\t\t-*) ;;\n"
+	"\t\t*) [ -n \"$cmd\" ] || cmd=$w ;;\n"
+	"\t\tesac\n"
+	"\tdone\n"
+	"\tCOMPREPLY=()\n"
+	"\tcase $cmd:$cur in\n"
+	"\t:*/*) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+	"\t:*) COMPREPLY=($(compgen -W '";
+/* the running machine knows its own nodes */
+static const char bash_tail[] =
+	"\tinspect:*)\n"
+	"\t\tcompopt -o nospace\n"
+	"\t\tdir=${cur%/*}\n"
+	"\t\t[ \"$dir\" != \"$cur\" ] || dir=\n"
+	"\t\tw=$(pvdiag $vm --timeout 1 inspect -j $dir 2>/dev/null | sed -n 's/^  \"\\([^\"]*\\)\".*/\\1/p')\n"
+	"\t\tCOMPREPLY=($(compgen -P \"${dir:+$dir/}\" -W \"$w\" -- \"${cur##*/}\")) ;;\n"
+	"\tcompletions:*) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")) ;;\n"
+	"\tbundle:*) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+	"\tesac\n"
+	"}\n"
+	"complete -F _pvdiag pvdiag\n";
+
 static void bash(void)
 {
-	fputs("# bash completion for pvdiag\n_pvdiag() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} vm= cmd= w i\n"
-	      "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n\t\tw=${COMP_WORDS[i]}\n\t\tcase $w in\n"
-	      "\t\t*/* | vsock:* | tcp:*) [ -n \"$cmd\" ] || vm=$w ;;\n\t\t-*) ;;\n\t\t*) [ -n \"$cmd\" ] || cmd=$w ;;\n\t\tesac\n\tdone\n"
-	      "\tCOMPREPLY=()\n\tif [ -z \"$cmd\" ]; then\n\t\tcase $cur in\n\t\t*/*) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
-	      "\t\t*) COMPREPLY=($(compgen -W '", stdout);
+	fputs(bash_head, stdout);
 	print_names(" ");
-	fputs("' -- \"$cur\")) ;;\n\t\tesac\n\t\treturn\n\tfi\n\tcase $cmd:$cur in\n", stdout);
+	fputs("' -- \"$cur\")) ;;\n", stdout);
 	for (unsigned i = 0; i < command_count; i++) {
 		printf("\t%s:-*) COMPREPLY=($(compgen -W '", commands[i].name);
 		print_long_options(&commands[i]);
 		fputs("' -- \"$cur\")) ;;\n", stdout);
 	}
-	/* the running machine knows its own nodes */
-	fputs("\tinspect:*)\n\t\tcompopt -o nospace\n\t\tCOMPREPLY=($(compgen -W \"$(pvdiag $vm --timeout 1 inspect -j ${cur%/*} 2>/dev/null |\n"
-	      "\t\t\tsed -n 's/^  \"\\([^\"]*\\)\".*/\\1/p' | { [ \"${cur%/*}\" = \"$cur\" ] && cat || sed \"s|^|${cur%/*}/|\"; })\" -- \"$cur\")) ;;\n"
-	      "\tcompletions:*) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")) ;;\n"
-	      "\tbundle:*) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n\tesac\n}\ncomplete -F _pvdiag pvdiag\n", stdout);
+	fputs(bash_tail, stdout);
 }
 
 static void zsh(void)
@@ -113,26 +139,32 @@ static void zsh(void)
 	fputs("\t*) _describe command commands ;;\n\tesac\n}\ncompdef _pvdiag pvdiag\n", stdout);
 }
 
+static void fish_option(const char *command, const struct option_spec *s)
+{
+	printf("complete -c pvdiag -n '__fish_seen_subcommand_from %s' -l %s", command, s->name);
+	if (s->letter)
+		printf(" -s %c", s->letter);
+	printf("%s -d \"%s\"\n", s->value ? " -x" : "", s->help);
+}
+
 static void fish(void)
 {
 	fputs("# fish completion for pvdiag\ncomplete -c pvdiag -f\n", stdout);
 	for (unsigned i = 0; i < command_count; i++) {
-		const struct command *c = &commands[i];
-
-		printf("complete -c pvdiag -n __fish_use_subcommand -a %s -d \"%s\"\n", c->name, c->summary);
+		printf("complete -c pvdiag -n __fish_use_subcommand -a %s -d \"%s\"\n", commands[i].name, commands[i].summary);
 		for (unsigned k = 0; k < OPTIONS; k++)
-			if (c->options & BIT(k))
-				printf("complete -c pvdiag -n '__fish_seen_subcommand_from %s' -l %s%s%.1s%s -d \"%s\"\n", c->name,
-				       option_specs[k].name, option_specs[k].letter ? " -s " : "",
-				       option_specs[k].letter ? &option_specs[k].letter : "", option_specs[k].value ? " -x" : "",
-				       option_specs[k].help);
+			if (commands[i].options & BIT(k))
+				fish_option(commands[i].name, &option_specs[k]);
 	}
 	fputs("complete -c pvdiag -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'\n", stdout);
 }
 
 enum exit_code command_completions(struct session *s)
 {
-	static const struct { const char *name; void (*print)(void); } shells[] = { { "bash", bash }, { "zsh", zsh }, { "fish", fish } };
+	static const struct {
+		const char *name;
+		void (*print)(void);
+	} shells[] = { { "bash", bash }, { "zsh", zsh }, { "fish", fish } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(shells); i++)
 		if (!strcmp(s->options->words[0], shells[i].name)) {

@@ -127,13 +127,18 @@ static enum exit_code look(struct session *s, const struct paths *paths, struct 
 	ret->nodes = node_create("", NODE_DIR);
 	ret->at_ns = now_ns();
 	for (unsigned i = 0; ret->nodes && i < paths->count && code != EXIT_NOBODY; i++) {
-		enum exit_code one = ask(s, paths->path[i], depth_of(s->options), s->options->text[OPT_UPDATE], &node);
+		const struct path *p = &paths->path[i];
+		enum exit_code one = ask(s, p->text, depth_of(s->options), s->options->text[OPT_UPDATE], &node);
 
 		code = one ? one : code;
 		if (one)
 			continue;
+		if (p->optional && node->kind == NODE_FAILED && node->error == NODE_NOT_FOUND) {
+			node_destroy(node);
+			continue;
+		}
 		free(node->name);
-		node->name = strdup(paths->path[i]);
+		node->name = strdup(p->text);
 		node_add(ret->nodes, node);
 	}
 	return ret->nodes ? code : EXIT_FAILED;

@@ -167,7 +167,8 @@ static int check_options(const struct options *o, char *error, size_t size)
 	for (unsigned i = 0; i < OPTIONS; i++)
 		if (wrong & BIT(i)) {
 			snprintf(error, size, "%s takes no --%s%s; see pvdiag %s --help", o->command->name, option_specs[i].name,
-				 i == OPT_FOLLOW && o->command->options & BIT(OPT_WATCH) ? " (it has --watch)" : "", o->command->name);
+				 i == OPT_FOLLOW && o->command->options & BIT(OPT_WATCH) ? " (it has --watch)" : "",
+					 o->command->name);
 			return -EINVAL;
 		}
 	if (option_given(o, OPT_UPDATE) && (o->word_count != 1 || option_given(o, OPT_WATCH)))
@@ -194,7 +195,8 @@ static int check(const struct options *o, char *error, size_t size)
 int options_parse(int argc, char **argv, struct options *ret, char *error, size_t size)
 {
 	struct cursor c = { .argc = argc, .at = 1, .argv = argv, .error = error, .size = size };
-	struct options o = { .number = { [OPT_WATCH] = 1, [OPT_SECONDS] = 10, [OPT_FREQUENCY] = 99, [OPT_TIMEOUT] = 5, [OPT_DEPTH] = 1 } };
+	struct options o = { .number = { [OPT_WATCH] = 1, [OPT_SECONDS] = 10, [OPT_FREQUENCY] = 99, [OPT_TIMEOUT] = 5,
+					 [OPT_DEPTH] = 1 } };
 	bool only_words = false;
 
 	for (; c.at < argc; c.at++) {

@@ -13,16 +13,16 @@ static bool is_pattern(const char *text)
 	return text[strcspn(text, "*?[")];
 }
 
-static bool add(struct paths *p, char *path)
+static bool add(struct paths *p, char *path, bool optional)
 {
-	char **more = path && p->count < PATHS_LIMIT ? realloc(p->path, (p->count + 1) * sizeof(*more)) : NULL;
+	struct path *more = path && p->count < PATHS_LIMIT ? realloc(p->path, (p->count + 1) * sizeof(*more)) : NULL;
 
 	if (!more) {
 		free(path);
 		return false;
 	}
 	p->path = more;
-	p->path[p->count++] = path;
+	p->path[p->count++] = (struct path){ path, optional };
 	return true;
 }
 
@@ -36,12 +36,13 @@ static char *join(const char *a, const char *b)
 void paths_fini(struct paths *p)
 {
 	for (unsigned i = 0; i < p->count; i++)
-		free(p->path[i]);
+		free(p->path[i].text);
 	free(p->path);
 	*p = (struct paths){ 0 };
 }
 
-static enum exit_code expand_below(struct session *s, const char *parent, const char *pattern, struct paths *ret);
+static enum exit_code expand_below(struct session *s, const char *parent, const char *pattern, bool optional,
+				   struct paths *ret);
 
 static enum exit_code match(struct session *s, const char *parent, const char *component, const char *rest, struct paths *ret)
 {
@@ -53,14 +54,15 @@ static enum exit_code match(struct session *s, const char *parent, const char *c
 
 		/* a leaf has nothing below it that could match the rest */
 		if (path && (!*rest || n->kind != NODE_VALUE))
-			code = expand_below(s, path, rest, ret);
+			code = expand_below(s, path, rest, true, ret);
 		free(path);
 	}
 	node_destroy(node);
 	return code;
 }
 
-static enum exit_code expand_below(struct session *s, const char *parent, const char *pattern, struct paths *ret)
+static enum exit_code expand_below(struct session *s, const char *parent, const char *pattern, bool optional,
+				   struct paths *ret)
 {
 	size_t len = strcspn(pattern, "/");
 	const char *rest = pattern[len] ? pattern + len + 1 : "";
@@ -71,9 +73,9 @@ static enum exit_code expand_below(struct session *s, const char *parent, const 
 		code = match(s, parent, component, rest, ret);
 	} else if (component && is_pattern(rest)) {
 		path = join(parent, component);
-		code = path ? expand_below(s, path, rest, ret) : EXIT_FAILED;
+		code = path ? expand_below(s, path, rest, optional, ret) : EXIT_FAILED;
 		free(path);
-	} else if (!component || !add(ret, join(parent, pattern))) {
+	} else if (!component || !add(ret, join(parent, pattern), optional)) {
 		fprintf(stderr, "pvdiag: %s: more than %u paths\n", pattern, PATHS_LIMIT);
 		code = EXIT_FAILED;
 	}
@@ -84,7 +86,7 @@ static enum exit_code expand_below(struct session *s, const char *parent, const 
 enum exit_code paths_expand(struct session *s, const char *pattern, struct paths *ret)
 {
 	unsigned before = ret->count;
-	enum exit_code code = expand_below(s, "", pattern + strspn(pattern, "/"), ret);
+	enum exit_code code = expand_below(s, "", pattern + strspn(pattern, "/"), false, ret);
 
 	if (code || ret->count > before)
 		return code;

@@ -31,7 +31,8 @@ static int listen_on(unsigned port, bool everybody, unsigned *ret_port)
 
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (fd >= 0 && !bind(fd, (struct sockaddr *)&a, len) && !listen(fd, 16) && !getsockname(fd, (struct sockaddr *)&a, &len)) {
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&a, len) && !listen(fd, 16) &&
+	    !getsockname(fd, (struct sockaddr *)&a, &len)) {
 		*ret_port = ntohs(a.sin_port);
 		return fd;
 	}
@@ -78,7 +79,8 @@ enum exit_code command_relay(struct session *s)
 	char error[512];
 
 	if (!port_of(o->words[0], 0xfffffffe, &vsock) || !port_of(o->words[1], 65535, &tcp)) {
-		fprintf(stderr, "pvdiag: vsock-tcp-relay %s %s: wanted is a vsock port and a TCP port (0: any)\n", o->words[0], o->words[1]);
+		fprintf(stderr, "pvdiag: vsock-tcp-relay %s %s: wanted is a vsock port and a TCP port (0: any)\n", o->words[0],
+			o->words[1]);
 		return EXIT_USAGE;
 	}
 	_cleanup_close_ int listener = listen_on(tcp, option_given(o, OPT_REMOTE), &tcp);
@@ -90,7 +92,8 @@ enum exit_code command_relay(struct session *s)
 	fflush(stdout);
 	for (enum exit_code code = EXIT_OK;;) {
 		_cleanup_close_ int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		_cleanup_close_ int there = client < 0 ? -1 : target_connect(&s->target, vsock, o->timeout_ms, error, sizeof(error));
+		_cleanup_close_ int there = client < 0 ? -1 : target_connect(&s->target, vsock, o->timeout_ms, error,
+									     sizeof(error));
 
 		code = there < 0 ? EXIT_NOBODY : EXIT_OK;
 		if (client >= 0 && there < 0)

@@ -61,7 +61,8 @@ static void tell_size(const struct session *s, s32 pid)
 	resized = 0;
 	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &w) || !w.ws_row)
 		return;
-	snprintf(script, sizeof(script), "stty -F \"$(readlink /proc/%d/fd/0)\" rows %u cols %u 2>/dev/null; true", pid, w.ws_row, w.ws_col);
+	snprintf(script, sizeof(script), "stty -F \"$(readlink /proc/%d/fd/0)\" rows %u cols %u 2>/dev/null; true", pid, w.ws_row,
+		 w.ws_col);
 	run_aside(s, (const char *const[]){ "/bin/sh", "-c", script, NULL });
 }
 
@@ -149,7 +150,8 @@ static enum exit_code run(struct session *s, struct remote *r)
 enum exit_code command_run(struct session *s)
 {
 	const struct options *o = s->options;
-	struct remote r = { .argv = o->words, .env = o->env, .env_count = o->env_count, .clear_env = option_given(o, OPT_CLEAR_ENV),
+	struct remote r = { .argv = o->words, .env = o->env, .env_count = o->env_count,
+			    .clear_env = option_given(o, OPT_CLEAR_ENV),
 			    .use_stdin = true, .use_stdout = true, .use_stderr = true };
 
 	return run(s, &r);

@@ -53,10 +53,11 @@ static enum exit_code take(struct session *s, struct sample *ret)
 /* ---- the table */
 static void print_vp(const struct node *vp)
 {
+	const struct node *exits = node_find(vp, "exits");
 	double tsc = rate(vp, "tsc"), all = 0;
 	char path[64];
 
-	for (const struct node *n = node_walk((struct node *)vp, "exits") ? node_walk((struct node *)vp, "exits")->first : NULL; n; n = n->next)
+	for (const struct node *n = exits ? exits->first : NULL; n; n = n->next)
 		all += rate(n, "");
 	printf("%4s %6.1f %9.1f", vp->name, tsc > 0 ? rate(vp, "tsc_in_vtl0") / tsc * 100 : 0, all);
 	for (unsigned i = 0; i < ARRAY_SIZE(reasons); i++) {
@@ -101,7 +102,8 @@ static void print_table(const struct options *o, const struct node *since, doubl
 	       "flush/s", colour ? "\033[0m" : "");
 	if (storage)
 		print_disks(storage, "");
-	printf("\nrates over %.1f s; VTL0%%: share of the time between entering VTL0 and its exit, halted time with it\n", seconds);
+	printf("\nrates over %.1f s; VTL0%%: share of the time between entering VTL0 and its exit, halted time with it\n",
+	       seconds);
 	fflush(stdout);
 }
 

@@ -13,8 +13,8 @@
 #define DIAG_PORT_DATA 2
 
 enum control_state {
-	CONTROL_STARTING, CONTROL_ASKING_HOST, CONTROL_WAITING, CONTROL_STARTING_VTL0, CONTROL_RUNNING, CONTROL_FAILED, CONTROL_POWERED_OFF,
-	CONTROL_RESETTING, CONTROL_CRASHED,
+	CONTROL_STARTING, CONTROL_ASKING_HOST, CONTROL_WAITING, CONTROL_STARTING_VTL0, CONTROL_RUNNING, CONTROL_FAILED,
+	CONTROL_POWERED_OFF, CONTROL_RESETTING, CONTROL_CRASHED,
 };
 enum worker_death { WORKER_DEATH_CRASH, WORKER_DEATH_RESET };
 
@@ -31,7 +31,7 @@ struct control {
 	enum control_state state;
 	enum worker_death on_worker_death;
 	bool wait_for_start;           /* VTL0 is started by diag.UnderhillDiag.Start */
-	bool restricted;               /* the production policy: nothing that runs programs, reads files or changes anything */
+	bool restricted;               /* the production policy: no programs, no files, no changes */
 	struct child worker;
 	struct child_fds fds;
 	struct get *get;               /* NULL: none */
@@ -53,7 +53,7 @@ struct control {
 };
 
 /* ---- service.c */
-/* the methods of diag.OpenhclDiag, diag.UnderhillDiag and inspect.InspectService (service.h); their context is a struct control */
+/* the methods of the services in service.h; their context is a struct control */
 extern const struct ttrpc_method control_methods[];
 extern const unsigned control_method_count;
 

@@ -68,7 +68,8 @@ static int copy_file(struct control *c, int source, int conn, bool follow)
 	return 0;
 }
 
-static int start_copy(struct control *c, const char *path, int conn, bool follow)
+static int start_copy(struct control *c, const char *path, int conn, bool follow,
+		      bool records)
 {
 	/* a FIFO without a writer must not stop this thread */
 	int source = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -82,10 +83,13 @@ static int start_copy(struct control *c, const char *path, int conn, bool follow
 		return r;
 	}
 	/* a device gives records, and keeps their limits on the way (facts B6) */
-	return S_ISCHR(s.st_mode) ? stream_start(&c->streams, source, conn, follow) : copy_file(c, source, conn, follow);
+	if (records || S_ISCHR(s.st_mode))
+		return stream_start(&c->streams, source, conn, follow);
+	return copy_file(c, source, conn, follow);
 }
 
-static void answer(struct control *c, struct ttrpc_call *call, const struct file_request *q, const char *path)
+static void answer(struct control *c, struct ttrpc_call *call, const struct file_request *q, const char *path,
+		   bool records)
 {
 	int conn = data_claim(c->data, q->conn);
 
@@ -93,7 +97,7 @@ static void answer(struct control *c, struct ttrpc_call *call, const struct file
 		ttrpc_fail(call, TTRPC_UNKNOWN, "invalid connection id");
 		return;
 	}
-	int r = start_copy(c, path, conn, q->follow);
+	int r = start_copy(c, path, conn, q->follow, records);
 
 	if (r)
 		ttrpc_fail(call, r == -ENOENT ? TTRPC_NOT_FOUND : TTRPC_UNKNOWN, "%s: %s", path, strerror(-r));
@@ -108,7 +112,7 @@ void file_service_kmsg(void *context, struct ttrpc_call *call, struct bytes payl
 
 	c->kmsg_requests++;
 	if (decode(payload, &q))
-		answer(c, call, &q, c->kmsg_path);
+		answer(c, call, &q, c->kmsg_path, true);
 	else
 		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, "malformed request");
 }
@@ -124,5 +128,5 @@ void file_service_read(void *context, struct ttrpc_call *call, struct bytes payl
 	if (!decode(payload, &q) || !*q.path)
 		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, "malformed request, or a path that is empty or too long");
 	else
-		answer(c, call, &q, q.path);
+		answer(c, call, &q, q.path, false);
 }

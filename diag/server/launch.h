@@ -19,7 +19,8 @@ struct launch {
  * Claims the data connections and makes pipes or a terminal. -errno, with everything closed and a word on what in *ret_what;
  * after 0 all descriptors are the caller's.
  */
-int launch_prepare(const struct exec_request *request, struct data_port *data, struct launch *ret, const char **ret_what) __must_check;
+int launch_prepare(const struct exec_request *request, struct data_port *data, struct launch *ret,
+		   const char **ret_what) __must_check;
 /* closes what the caller has not taken out (set to -1) */
 void launch_fini(struct launch *launch);
 /* forks and executes; the pid, or -errno of whatever failed, execvp() included: then nothing runs */

@@ -20,6 +20,8 @@ struct processes {
 void processes_init(struct processes *processes, struct exec *exec, struct data_port *data);
 /* ExecRequest: the call is answered with ExecResponse {pid 1}, or fails with what could not be done */
 void processes_exec(struct processes *processes, struct ttrpc_call *call, struct bytes payload);
-/* WaitRequest: answered when the process ends, with WaitResponse {exit_code 1}; 128 + its number for a signal, as shells have it */
+/*
+ * WaitRequest: answered when the process ends, with WaitResponse {exit_code 1}; 128 + its number for a signal, as shells have it
+ */
 void processes_wait(struct processes *processes, struct ttrpc_call *call, struct bytes payload);
 void processes_inspect(void *processes, struct inspect *in);

@@ -210,7 +210,8 @@ static void diag_inspect(void *object, struct inspect *in)
 static const char *state_name(enum control_state state)
 {
 	static const char *const names[] = {
-		"starting", "asking_host", "waiting_for_start", "starting_vtl0", "running", "failed", "powered_off", "resetting", "crashed",
+		"starting", "asking_host", "waiting_for_start", "starting_vtl0", "running", "failed", "powered_off",
+		"resetting", "crashed",
 	};
 
 	return names[state];

@@ -44,8 +44,8 @@ struct node *node_find(const struct node *dir, const char *name);
 struct node *node_walk(struct node *node, const char *path);
 
 /*
- * A tree like now, in which each counter that before has too is a rate: a double with NODE_COUNT, by the second. The caller's; NULL
- * when out of memory.
+ * A tree like now, in which each counter that before has too is a rate: a double with NODE_COUNT, by the second. The caller's;
+ * NULL when out of memory.
  */
 struct node *node_since(const struct node *now, const struct node *before, double seconds) __must_check;
 

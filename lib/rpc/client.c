@@ -21,7 +21,8 @@ static int wait_ready(int fd, short events, u64 deadline_ns)
 
 	for (;;) {
 		u64 now = now_ns();
-		int r = now >= deadline_ns ? 0 : poll(&p, 1, deadline_ns == ~0ull ? -1 : (int)((deadline_ns - now + MS - 1) / MS));
+		int wait_ms = deadline_ns == ~0ull ? -1 : (int)((deadline_ns - now + MS - 1) / MS);
+		int r = now >= deadline_ns ? 0 : poll(&p, 1, wait_ms);
 
 		if (r < 0 && errno == EINTR)
 			continue;

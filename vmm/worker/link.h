@@ -27,7 +27,8 @@
 enum link_op { LINK_INSPECT = 1, LINK_UPDATE = 2, LINK_STOP = 3, /* stop all VPs, reply, end with status 0 */
 	       /* fd 8 has another document. Body of the reply: empty, or why nothing was changed, as GET's result document */
 	       LINK_SETTINGS = 4,
-	       LINK_PAUSE = 5,    /* no VP enters VTL0; answered when none is in it. -EALREADY, -EAGAIN (VTL0 was not started yet) */
+	       LINK_PAUSE = 5,    /* no VP enters VTL0; answered when none is in it. -EALREADY,
+		       -EAGAIN (VTL0 was not started yet) */
 	       LINK_RESUME = 6,   /* -EALREADY when not paused */
 	       LINK_SAVE = 7 };   /* body: the devices' saved state (lib/state), taken while no VP runs */
 

@@ -54,6 +54,7 @@ static void start(struct fixture *f)
 	streams_init(&c->streams, c->exec);
 	c->server = ttrpc_server_create(c->exec, &config);
 	c->data = data_create(c->exec, 1000000000);
+	processes_init(&c->processes, c->exec, c->data);
 	assert_int_equal(ttrpc_server_adopt(c->server, pair_of(&f->client)), 0);
 	f->worker = -1;
 }
@@ -165,7 +166,7 @@ static void a_mute_worker_costs_only_its_part(void **state)
 	start(&f);
 	f.control.worker.link = link_create(f.control.exec, pair_of(&f.worker), link_gone, NULL);
 	ASK(&f, 0, 0, 0, 37, 0, 0, 0, 5, 1, 0, INSPECT_SERVICE, INSPECT_METHOD, 0x1a, 2, 0x10, 3);
-	sim_run(f.sim, sim_now_ns(f.sim) + 3000000000ull);
+	sim_run(f.sim, sim_now_ns(f.sim) + 11000000000ull);
 	f.got_len = read(f.client, f.got, sizeof(f.got));
 	assert_true(f.got_len > 100);
 	assert_non_null(memmem(f.got, (size_t)f.got_len, "does not answer", 15));
