@@ -110,7 +110,7 @@ enum exit_code command_bundle(struct session *session);
 bool colour_wanted(const struct options *options);
 /* the tree's text with names coloured, to stdout */
 void print_tree(const char *text, bool colour);
-/* EXIT_OK: *ret is the caller's */
+/* depth levels, at least one. EXIT_OK: *ret is the caller's */
 enum exit_code inspect_fetch(struct session *session, const char *path, unsigned depth, struct node **ret);
 /* all paths that a pattern with *, ? and [] in its components means; a path without them is itself */
 struct paths {

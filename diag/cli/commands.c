@@ -3,7 +3,7 @@
 
 const struct option_spec option_specs[OPTIONS] = {
 	[OPT_RECURSIVE] = { 'r', "recursive", NULL, .help = "all levels" },
-	[OPT_DEPTH] = { 'l', "depth", "N", .max = NODE_DEPTH_MAX - 1, .help = "N levels (default 1)" },
+	[OPT_DEPTH] = { 'l', "depth", "N", .min = 1, .max = NODE_DEPTH_MAX - 1, .help = "N levels (default 1)" },
 	[OPT_JSON] = { 'j', "json", NULL, .help = "JSON" },
 	[OPT_UPDATE] = { 'u', "update", "VALUE", .help = "set the one PATH to VALUE and print what it is then" },
 	[OPT_WATCH] = { 'w', "watch", "SECONDS", .optional = true, .min = 0.05, .max = 86400,

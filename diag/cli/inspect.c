@@ -66,8 +66,8 @@ static enum exit_code ask(struct session *s, const char *path, unsigned depth, c
 	pb_string(&w, 1, path);
 	if (value)
 		pb_string(&w, 2, value);
-	else
-		pb_u64(&w, 2, depth);
+	else if (depth > 1)
+		pb_u64(&w, 2, depth - 1); /* on the wire zero is one level */
 	enum exit_code code = session_call(s, "inspect.InspectService", value ? "Update" : "Inspect", &w, &answer);
 
 	pb_fini(&w);

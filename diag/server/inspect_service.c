@@ -143,7 +143,10 @@ static struct inspection *inspection_create(struct control *c, struct ttrpc_call
 	return i;
 }
 
-/* InspectRequest {path 1, depth 2} (inspect_service.proto) */
+/*
+ * InspectRequest {path 1, depth 2} (inspect_service.proto). On the wire depth counts the levels below the node's own children,
+ * which are always there: zero is one level of ours (support/inspect/src/initiate.rs:415 adds the root).
+ */
 void inspect_service_inspect(void *context, struct ttrpc_call *call, struct bytes payload)
 {
 	struct control *c = context;
@@ -158,11 +161,12 @@ void inspect_service_inspect(void *context, struct ttrpc_call *call, struct byte
 		ttrpc_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
 		return;
 	}
+	i->request.depth = 1;
 	while (pb_next(&payload, &f, &bad)) {
 		if (f.number == 1 && f.wire == PB_BYTES)
 			fits &= pb_text(f.body, i->path, sizeof(i->path));
 		else if (f.number == 2 && f.wire == PB_VARINT)
-			i->request.depth = (unsigned)MIN(f.value, (u64)NODE_DEPTH_MAX - 1);
+			i->request.depth = (unsigned)MIN(f.value, (u64)NODE_DEPTH_MAX - 2) + 1;
 	}
 	if (bad || !fits) {
 		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, bad ? "malformed request" : "the path is too long");
