@@ -65,7 +65,8 @@ static void worker_notified(struct child *child, const struct link_notify *n)
 	switch (n->type) {
 	case LINK_STARTED:
 		c->state = CONTROL_RUNNING;
-		c->vtl0_started_ns = exec_now_ns(c->exec);
+		c->vtl0_started_ns = n->now_ns;
+		boot_begins(&c->boot, BOOT_VTL0, n->now_ns);
 		if (c->get)
 			get_notify_started(c->get, 0, "");
 		return;
@@ -114,6 +115,7 @@ int control_start_worker(struct control *c)
 int control_start_vtl0(struct control *c)
 {
 	c->state = CONTROL_STARTING_VTL0;
+	boot_begins(&c->boot, BOOT_WORKER, exec_now_ns(c->exec));
 	int r = machine_open(&c->fds);
 
 	if (!r)
@@ -218,6 +220,8 @@ int control_main(int argc, char **argv)
 		return 1;
 	c->worker.exec = c->exec;
 	c->started_ns = exec_now_ns(c->exec);
+	boot_init(&c->boot);
+	boot_begins(&c->boot, BOOT_CONTROL, c->started_ns);
 	if (serve(c))
 		return 1;
 	host_start(c);

@@ -1,6 +1,7 @@
 /* The control process: owns VTL0's memory and the VTL, talks to the host (GET), keeps the worker, serves diagnostics. */
 #pragma once
 
+#include "diag/server/boot.h"
 #include "diag/server/data.h"
 #include "diag/server/process.h"
 #include "diag/server/stream.h"
@@ -50,6 +51,7 @@ struct control {
 	unsigned inspections;          /* under way */
 	u64 inspect_requests, update_requests, ping_requests, kmsg_requests, file_requests, refused_requests;
 	u64 started_ns, vtl0_started_ns;
+	struct boot_times boot;
 };
 
 /* ---- service.c */

@@ -151,6 +151,28 @@ static void proc_inspect(void *object, struct inspect *in)
 		inspect_child(in, "worker", process_inspect, &c->worker.pid);
 }
 
+/* which process is which, where OpenHCL's client looks for it (openhcl/diag_client/src/lib.rs, get_pid) */
+static void host_inspect(void *name, struct inspect *in)
+{
+	inspect_str(in, "name", name);
+}
+
+static void hosts_inspect(void *object, struct inspect *in)
+{
+	struct control *c = object;
+	char init[] = "init", control[] = "control", worker[] = "worker";
+
+	inspect_child_index(in, 1, host_inspect, init);
+	inspect_child_index(in, (unsigned)getpid(), host_inspect, control);
+	if (c->worker.pid > 0)
+		inspect_child_index(in, (unsigned)c->worker.pid, host_inspect, worker);
+}
+
+static void mesh_inspect(void *object, struct inspect *in)
+{
+	inspect_child(in, "hosts", hosts_inspect, object);
+}
+
 /* ---- ours */
 static void build_inspect(void *object, struct inspect *in)
 {
@@ -224,6 +246,8 @@ void tree_inspect(void *object, struct inspect *in)
 
 	inspect_str(in, "control_state", state_name(c->state));
 	inspect_child(in, "build_info", build_inspect, c);
+	inspect_child(in, "mesh", mesh_inspect, c);
+	inspect_child(in, "boot", boot_inspect, &c->boot);
 	inspect_child(in, "trace", inspect_log, c);
 	inspect_child(in, "proc", proc_inspect, c);
 	if (c->get)

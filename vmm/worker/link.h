@@ -63,5 +63,6 @@ enum link_notification {
 struct link_notify {
 	u32 type;
 	u32 vp;
+	u64 now_ns;               /* CLOCK_MONOTONIC, when it happened */
 	char text[LINK_TEXT_MAX]; /* NUL-terminated */
 };

@@ -12,6 +12,7 @@
 #include "lib/log/kmsg.h"
 #include "lib/log/log.h"
 #include "lib/os/cleanup.h"
+#include "lib/os/file.h"
 #include "vmm/mem/protect.h"
 #include "vmm/worker/nvme.h"
 
@@ -19,7 +20,7 @@ LOG_DOMAIN("worker");
 
 void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text)
 {
-	struct link_notify n = { .type = type, .vp = vp };
+	struct link_notify n = { .type = type, .vp = vp, .now_ns = now_ns() };
 
 	snprintf(n.text, sizeof(n.text), "%s", text);
 	w->notifications++;
