@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "diag/perf/perf.h"
 #include "diag/server/control.h"
 #include "init/init.h"
 #include "vmm/worker/worker.h"
@@ -15,6 +16,7 @@ static const struct {
 	{ "init", init_main },
 	{ "control", control_main },
 	{ "worker", worker_main },
+	{ "perf", perf_main },
 };
 
 static const char *base_name(const char *path)

@@ -105,6 +105,7 @@ enum exit_code command_packet_capture(struct session *session);
 enum exit_code command_relay(struct session *session);
 enum exit_code command_top(struct session *session);
 enum exit_code command_bundle(struct session *session);
+enum exit_code command_perf_trace(struct session *session);
 
 /* ---- inspect.c */
 bool colour_wanted(const struct options *options);
@@ -141,6 +142,9 @@ void remote_close(struct remote *remote);
 enum exit_code remote_wait(struct session *session, s32 pid, int *ret_exit_code);
 /* runs it to its end with stdout written to out; EXIT_OK: it ended with 0. Else said. */
 enum exit_code remote_capture(struct session *session, const char *const *argv, int out);
+
+/* ---- vm.c: a file of VTL2 written to out. Else said. */
+enum exit_code file_fetch(struct session *session, const char *path, int out);
 
 /* ---- output.c: -o FILE, or stdout when that is no terminal */
 /* -1: said */

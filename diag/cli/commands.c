@@ -81,6 +81,11 @@ const struct command commands[] = {
 	  BIT(OPT_REMOTE) | BIT(OPT_COUNT), 2, 2, false,
 	  "  pvdiag vsock-tcp-relay 1 4001      then, elsewhere: a client of port 1 at 127.0.0.1:4001\n"
 	  "  pvdiag vsock-tcp-relay 4 0 -n 1    any free port, one connection\n", command_relay },
+	{ "perf-trace", "", "sample where a process of the firmware spends its time: folded stacks, as flame-graph tools read them",
+	  BIT(OPT_SECONDS) | BIT(OPT_FREQUENCY) | BIT(OPT_PROCESS) | BIT(OPT_SYMBOLS) | BIT(OPT_OUTPUT), 0, 0, false,
+	  "  pvdiag perf-trace -s 10 --symbols build/target/bin/paravane -o worker.folded\n"
+	  "  flamegraph.pl worker.folded >worker.svg       (or speedscope, or inferno)\n"
+	  "  pvdiag perf-trace -p control | sort | head\n", command_perf_trace },
 	{ "bundle", "[FILE]", "one archive with what a bug report needs: inspect, log, processes, memory", 0, 0, 1, false,
 	  "  pvdiag bundle                 paravane-DATE-TIME.tar in this folder\n"
 	  "  pvdiag bundle /tmp/bug.tar\n", command_bundle },
