@@ -81,7 +81,7 @@ const struct command commands[] = {
 	  BIT(OPT_REMOTE) | BIT(OPT_COUNT), 2, 2, false,
 	  "  pvdiag vsock-tcp-relay 1 4001      then, elsewhere: a client of port 1 at 127.0.0.1:4001\n"
 	  "  pvdiag vsock-tcp-relay 4 0 -n 1    any free port, one connection\n", command_relay },
-	{ "perf-trace", "", "sample where a process of the firmware spends its time: folded stacks, as flame-graph tools read them",
+	{ "perf-trace", "", "sample where a process of the firmware spends its time, as folded stacks for flame graphs",
 	  BIT(OPT_SECONDS) | BIT(OPT_FREQUENCY) | BIT(OPT_PROCESS) | BIT(OPT_SYMBOLS) | BIT(OPT_OUTPUT), 0, 0, false,
 	  "  pvdiag perf-trace -s 10 --symbols build/target/bin/paravane -o worker.folded\n"
 	  "  flamegraph.pl worker.folded >worker.svg       (or speedscope, or inferno)\n"

@@ -119,7 +119,7 @@ static s32 process_of(struct session *s, const char *wanted)
 		const struct node *name = node_find(n, "name");
 
 		if (name && name->data && !strcmp((char *)name->data, wanted))
-			pid = atoi(n->name);
+			pid = (s32)strtol(n->name, NULL, 10);
 	}
 	node_destroy(hosts);
 	if (pid < 0)
@@ -142,7 +142,8 @@ enum exit_code command_perf_trace(struct session *s)
 	snprintf(pid, sizeof(pid), "%d", number);
 	snprintf(seconds, sizeof(seconds), "%g", o->number[OPT_SECONDS]);
 	snprintf(hertz, sizeof(hertz), "%u", (unsigned)o->number[OPT_FREQUENCY]);
-	enum exit_code code = remote_capture(s, (const char *const[]){ "/bin/paravane", "perf", pid, seconds, hertz, NULL }, fileno(raw));
+	const char *const argv[] = { "/bin/paravane", "perf", pid, seconds, hertz, NULL };
+	enum exit_code code = remote_capture(s, argv, fileno(raw));
 
 	if (!code && !load_symbols(s, o->text[OPT_SYMBOLS], &symbols)) {
 		fprintf(stderr, "pvdiag: --symbols %s: nm (binutils) cannot read it\n", o->text[OPT_SYMBOLS]);

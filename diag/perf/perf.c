@@ -68,7 +68,7 @@ static int open_all(pid_t pid, unsigned hertz, struct sampled *threads, unsigned
 	for (struct dirent *e; !r && (e = readdir(d)) && *ret_count < THREADS_MAX;) {
 		if (e->d_name[0] == '.')
 			continue;
-		r = open_thread(&threads[*ret_count], atoi(e->d_name), hertz);
+		r = open_thread(&threads[*ret_count], (pid_t)strtol(e->d_name, NULL, 10), hertz);
 		if (r == -ESRCH)
 			r = 0; /* it has just ended */
 		else if (!r)
@@ -148,17 +148,21 @@ int perf_main(int argc, char **argv)
 	struct stacks *stacks = stacks_create();
 	unsigned count = 0;
 
-	if (argc != 4 || atoi(argv[1]) <= 0 || atof(argv[2]) <= 0 || atoi(argv[3]) <= 0 || !stacks) {
+	pid_t pid = argc == 4 ? (pid_t)strtol(argv[1], NULL, 10) : 0;
+	double seconds = argc == 4 ? strtod(argv[2], NULL) : 0;
+	long hertz = argc == 4 ? strtol(argv[3], NULL, 10) : 0;
+
+	if (pid <= 0 || !(seconds > 0) || hertz <= 0 || !stacks) {
 		fprintf(stderr, "usage: perf PID SECONDS HERTZ\n");
 		stacks_destroy(stacks);
 		return 2;
 	}
-	int r = open_all(atoi(argv[1]), (unsigned)atoi(argv[3]), threads, &count);
+	int r = open_all(pid, (unsigned)hertz, threads, &count);
 
 	if (!r && !count)
 		r = -ESRCH;
 	if (!r) {
-		sample(threads, count, atof(argv[2]), stacks);
+		sample(threads, count, seconds, stacks);
 		stacks_print(stacks, stdout);
 		r = fflush(stdout) ? -errno : 0;
 	}
