@@ -51,7 +51,8 @@ void stacks_add(struct stacks *s, const char *thread, const u64 *frames, unsigne
 	struct stack **place = &s->buckets[hash(thread, frames, count)];
 
 	for (struct stack *k = *place; k; k = k->next)
-		if (k->count == count && !strcmp(k->thread, thread) && !memcmp(k->frames, frames, count * sizeof(*frames))) {
+		if (k->count == count && !strcmp(k->thread, thread) &&
+		    (!count || !memcmp(k->frames, frames, count * sizeof(*frames)))) {
 			k->seen++;
 			return;
 		}
@@ -62,7 +63,8 @@ void stacks_add(struct stacks *s, const char *thread, const u64 *frames, unsigne
 		return;
 	}
 	snprintf(k->thread, sizeof(k->thread), "%s", thread);
-	memcpy(k->frames, frames, count * sizeof(*frames));
+	if (count)
+		memcpy(k->frames, frames, count * sizeof(*frames));
 	k->count = count;
 	k->seen = 1;
 	k->next = *place;
