@@ -124,17 +124,19 @@ $(O)/$(PROGFLAVOUR_$(2))/bin/$(2): $(call obj,$(PROGFLAVOUR_$(2)),$(addprefix $(
 endef
 $(foreach d,$(FOLDERS),$(foreach p,$(prog/$(d)),$(eval $(call prog_rule,$(d),$(p)))))
 
-# unit tests (host flavour), fuzz targets (fuzz flavour). TESTDEPS_<test> narrows what a test links.
+# unit tests (host flavour), fuzz targets (fuzz flavour). TESTDEPS_<source>, in the folder's build.mk, narrows what one links.
+testset = $(if $(TESTDEPS_$(2)),$(call uniq,$(strip $(foreach d,$(TESTDEPS_$(2)),$(call closure,$(d))))),$(call linkset,$(1)))
+testarchives = $(foreach d,$(call testset,$(2),$(3)),$(call archive,$(1),$(d)))
 define test_rule
 UNIT += $(O)/host/$(basename $(1)/$(2))
-$(O)/host/$(basename $(1)/$(2)): $(call obj,host,$(1)/$(2)) $(call archives,host,$(1))
+$(O)/host/$(basename $(1)/$(2)): $(call obj,host,$(1)/$(2)) $(call testarchives,host,$(1),$(2))
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC_host) $$(LDFLAGS_host) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(call linklibs,$(1)) -lcmocka
 endef
 $(foreach d,$(FOLDERS),$(foreach t,$(tests/$(d)),$(eval $(call test_rule,$(d),$(t)))))
 define fuzz_rule
 FUZZERS += $(O)/fuzz/$(basename $(1)/$(2))
-$(O)/fuzz/$(basename $(1)/$(2)): $(call obj,fuzz,$(1)/$(2)) $(call archives,fuzz,$(1))
+$(O)/fuzz/$(basename $(1)/$(2)): $(call obj,fuzz,$(1)/$(2)) $(call testarchives,fuzz,$(1),$(2))
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC_fuzz) $$(LDFLAGS_fuzz) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(call linklibs,$(1))
 endef
