@@ -51,7 +51,8 @@ static void call(struct play *p, u8 which, struct bytes payload)
 	struct pb_writer w;
 
 	pb_init(&w);
-	ttrpc_request_frame(&w, 1, methods[which % ARRAY_SIZE(methods)].service, methods[which % ARRAY_SIZE(methods)].method, payload, 0);
+	which %= ARRAY_SIZE(methods);
+	ttrpc_request_frame(&w, 1, methods[which].service, methods[which].method, payload, 0);
 	CHECK(!w.failed);
 	if (write(p->client, w.data, w.len) != (ssize_t)w.len)
 		CHECK(!"the server does not read");
