@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "diag/crash/crash.h"
 #include "diag/server/control.h"
 #include "init/init.h"
 #include "vmm/worker/worker.h"
@@ -14,6 +15,7 @@ static const struct {
 	{ "init", init_main },
 	{ "control", control_main },
 	{ "worker", worker_main },
+	{ "crash", crash_main },
 };
 
 static const char *base_name(const char *path)

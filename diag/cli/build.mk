@@ -1,4 +1,4 @@
-SRCS := options.c transport.c session.c inspect.c kmsg.c
+SRCS := options.c transport.c session.c inspect.c kmsg.c crash.c
 DEPS := lib/inspect lib/rpc lib/os lib/core
 FLAVOURS := native host
 PROG := pvdiag

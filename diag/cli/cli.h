@@ -48,6 +48,7 @@ enum exit_code session_call(struct session *session, const char *service, const 
 enum exit_code command_inspect(struct session *session);
 enum exit_code command_kmsg(struct session *session);
 enum exit_code command_ping(struct session *session);
+enum exit_code command_crash(struct session *session);
 
 /* inspect.c */
 bool colour_wanted(const struct options *options);

@@ -9,7 +9,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		enum exit_code (*run)(struct session *);
-	} commands[] = { { "inspect", command_inspect }, { "kmsg", command_kmsg }, { "ping", command_ping } };
+	} commands[] = { { "inspect", command_inspect }, { "kmsg", command_kmsg }, { "ping", command_ping },
+			{ "crash", command_crash } };
 	struct session s = { .fd = -1 };
 	struct options o;
 	char error[768];

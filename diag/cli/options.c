@@ -14,6 +14,7 @@ const char help_text[] =
 	"  inspect [PATH...]   print the state below PATH (default: everything, one level)\n"
 	"  kmsg                print the firmware's kernel log\n"
 	"  ping                ask whether the paravisor answers\n"
+	"  crash PID           make a process of the firmware die as if it had gone wrong (inspect -r proc shows the ids)\n"
 	"\n"
 	"VM, when several run or none is found:\n"
 	"  PATH                pvhost's vsock socket (--vsock PATH)\n"
@@ -205,16 +206,18 @@ static int add_word(struct cursor *c, struct options *o, const char *word)
 
 static int check(const struct options *o, char *error, size_t size)
 {
-	bool inspect = o->command && !strcmp(o->command, "inspect");
+	bool inspect = o->command && !strcmp(o->command, "inspect"), crash = o->command && !strcmp(o->command, "crash");
 
 	if (o->help || o->version)
 		return 0;
 	if (!o->command)
-		snprintf(error, size, "a command is missing (inspect, kmsg, ping); see pvdiag --help");
-	else if (!inspect && strcmp(o->command, "kmsg") && strcmp(o->command, "ping"))
-		snprintf(error, size, "unknown command %s (there are inspect, kmsg, ping); a VM is named by a path with a /",
+		snprintf(error, size, "a command is missing (inspect, kmsg, ping, crash); see pvdiag --help");
+	else if (!inspect && !crash && strcmp(o->command, "kmsg") && strcmp(o->command, "ping"))
+		snprintf(error, size, "unknown command %s (there are inspect, kmsg, ping, crash); a VM is named by a path with a /",
 			 o->command);
-	else if (!inspect && (o->path_count || o->update || o->json || o->recursive || o->depth || o->watch))
+	else if (crash && o->path_count != 1)
+		snprintf(error, size, "crash wants the id of one process");
+	else if (!inspect && ((o->path_count && !crash) || o->update || o->json || o->recursive || o->depth || o->watch))
 		snprintf(error, size, "%s takes no paths and none of inspect's options", o->command);
 	else if (o->follow && strcmp(o->command, "kmsg"))
 		snprintf(error, size, "--follow is for kmsg; inspect has --watch");

@@ -1,4 +1,4 @@
-SRCS := control.c host.c settings.c machine.c service.c tree.c link.c worker.c data.c stream.c
+SRCS := control.c host.c settings.c machine.c service.c tree.c link.c worker.c data.c stream.c crash_service.c
 DEPS := lib/core lib/log lib/os lib/task lib/inspect lib/rpc vmm/hcl vmm/mem vmm/uio vmm/get vmm/settings vmm/worker
 FLAVOURS := target host
 CFLAGS_diag/server/tree.c := -DPARAVANE_COMMIT='"$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)"'

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "diag/server/control.h"
+#include "diag/server/crash_service.h"
 #include "lib/log/log.h"
 
 LOG_DOMAIN("diag");
@@ -265,6 +266,7 @@ static void on_kmsg(void *context, struct ttrpc_call *call, struct bytes payload
 const struct ttrpc_method control_methods[] = {
 	{ "diag.OpenhclDiag", "Ping", on_ping },
 	{ "diag.UnderhillDiag", "Kmsg", on_kmsg },
+	{ "diag.UnderhillDiag", "Crash", on_crash },
 	{ "inspect.InspectService", "Inspect", on_inspect },
 	{ "inspect.InspectService", "Update", on_update },
 };

@@ -386,6 +386,11 @@ static int make_devices(struct machine *m, const char *vsock)
 		uart_on_escape(m->uart[0], on_console_escape, m);
 	if (!r)
 		r = hvsock_create(m->loop, m->vmbus, vsock, &m->hvsock);
+	struct crash_config crash = { m->options->crash_dumps, m->options->name, m->options->crash_max_size,
+				      m->options->crash_max_count };
+
+	if (!r && crash.folder)
+		r = crash_create(m->vmbus, &crash, &m->crash);
 	for (u32 i = 0; !r && i < m->options->nvme_count; i++)
 		r = make_nvme(m, i);
 	return r;
@@ -464,6 +469,7 @@ void machine_destroy(struct machine *m)
 		vpci_destroy(m->vpci[i]);
 		nvme_target_destroy(m->nvme[i]);
 	}
+	crash_destroy(m->crash);
 	get_destroy(m->get);
 	partition_destroy(m->partition);
 	loop_destroy(m->loop);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "host/pvhost/options.h"
+#include "host/vmbus/crash.h"
 #include "host/vmbus/get.h"
 #include "host/vmbus/hvsock.h"
 #include "host/vmbus/uart.h"
@@ -17,6 +18,7 @@ struct machine {
 	struct vmbus *vmbus;
 	struct get *get;
 	struct hvsock *hvsock;
+	struct crash *crash;         /* NULL without --crash-dumps */
 	struct uart *uart[2];
 	struct nvme_target *nvme[NVME_MAX];
 	struct vpci *vpci[NVME_MAX]; /* each with the controller of its number */

@@ -24,10 +24,12 @@ bool uio_ring_init(struct uio_ring *r, void *memory, size_t len)
 
 static void put(struct uio_ring *r, u32 *at, const void *data, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		r->data[*at] = ((const u8 *)data)[i];
-		*at = *at + 1 == r->size ? 0 : *at + 1;
-	}
+	size_t first = MIN(len, (size_t)(r->size - *at));
+
+	/* nobody reads it before write_index moves */
+	__builtin_memcpy((u8 *)r->data + *at, data, first);
+	__builtin_memcpy((u8 *)r->data, (const u8 *)data + first, len - first);
+	*at = (u32)((*at + len) % r->size);
 }
 
 static void get(struct uio_ring *r, u32 at, void *data, size_t len)
