@@ -1,6 +1,7 @@
 /* The firmware's one binary under its several names: by argv[0], else by argv[1]. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "diag/crash/crash.h"
@@ -29,8 +30,11 @@ int main(int argc, char **argv)
 {
 	for (int at = 0; at < 2 && at < argc; at++)
 		for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
-			if (!strcmp(base_name(argv[at]), programs[i].name))
+			if (!strcmp(base_name(argv[at]), programs[i].name)) {
+				/* run as /proc/self/exe, it would be called "exe" wherever its name is told */
+				prctl(PR_SET_NAME, programs[i].name);
 				return programs[i].main(argc - at, argv + at);
+			}
 	/* the kernel may start it by any name given in rdinit= */
 	if (getpid() == 1)
 		return init_main(argc, argv);

@@ -10,7 +10,7 @@
 #include "host/vtl/partition.h"
 #include "lib/igvm/igvm.h"
 
-enum machine_end { MACHINE_RUNNING, MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_FAILED };
+enum machine_end { MACHINE_RUNNING, MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_CRASHED, MACHINE_FAILED };
 
 struct machine {
 	const struct options *options;
@@ -37,6 +37,7 @@ struct machine {
 	void (*settings_answered)(void *ctx, int result, const char *text);
 	void *settings_ctx;
 	u64 resets;
+	u32 crashes;                 /* of the firmware, since its guest ran last */
 	bool vtl0_started;
 	_Atomic int pending_end; /* enum machine_end, from any thread */
 	struct loop_work end_work;

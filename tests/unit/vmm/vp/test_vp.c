@@ -25,6 +25,7 @@ struct bed {
 	struct hv_message script[8];
 	unsigned next, count, events;
 	enum vp_event last_event;
+	struct vp_registers last_registers;
 };
 static struct bed *bed;
 
@@ -47,8 +48,9 @@ static const struct device_ops slow_ops = { .access = slow_access };
 static const struct region slow_regions[] = { { "p", SPACE_PIO, 0x500, 4 }, { "m", SPACE_MMIO, 0xd0000000, 0x1000 } };
 
 static void deliver(struct ioapic *a, const struct ioapic_message *m) {}
-static void event(struct machine *m, enum vp_event e, unsigned vp, const char *text)
+static void event(struct machine *m, enum vp_event e, unsigned vp, const char *text, const struct vp_registers *registers)
 {
+	bed->last_registers = registers ? *registers : (struct vp_registers){ 0 };
 	bed->events++;
 	bed->last_event = e;
 }
