@@ -165,7 +165,7 @@ static void on_get_event(void *ctx, enum get_event event, const char *text)
 		return;
 	case GET_EVENT_START_FAILED:
 		log_at(LOG_ERROR, "the firmware could not start the guest: %s", text);
-		machine_request(m, MACHINE_FAILED);
+		machine_request(m, MACHINE_CRASHED);
 		return;
 	case GET_EVENT_CRASH:
 		log_at(LOG_ERROR, "the firmware reports a crash: %s", text);

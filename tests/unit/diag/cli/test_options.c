@@ -39,6 +39,8 @@ static void options_stand_anywhere(void **state)
 	assert_true(o.follow);
 	assert_int_equal(parse("inspect trace/filter -u info,vp=debug"), 0);
 	assert_string_equal(o.update, "info,vp=debug");
+	assert_int_equal(parse("crash 33"), 0);
+	assert_string_equal(o.paths[0], "33");
 	assert_int_equal(parse("inspect -rj -- -odd"), 0);
 	assert_string_equal(o.paths[0], "-odd");
 }
@@ -49,7 +51,8 @@ static void mistakes_are_named(void **state)
 		{ "", "command is missing" }, { "look", "unknown command look" }, { "inspect -l x", "not a number" },
 		{ "inspect -z", "-z" }, { "inspect --zap", "--zap" }, { "kmsg a", "takes no paths" },
 		{ "inspect -u 1", "exactly one PATH" }, { "inspect -f", "--watch" }, { "inspect --json=1", "takes no value" },
-		{ "inspect -l nan", "not a number" },
+		{ "inspect -l nan", "not a number" }, { "crash", "one process" }, { "crash 1 2", "one process" },
+		{ "crash -r 1", "takes no paths" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
