@@ -213,8 +213,8 @@ static int check(const struct options *o, char *error, size_t size)
 	if (!o->command)
 		snprintf(error, size, "a command is missing (inspect, kmsg, ping, crash); see pvdiag --help");
 	else if (!inspect && !crash && strcmp(o->command, "kmsg") && strcmp(o->command, "ping"))
-		snprintf(error, size, "unknown command %s (there are inspect, kmsg, ping, crash); a VM is named by a path with a /",
-			 o->command);
+		snprintf(error, size, "unknown command %s (there are inspect, kmsg, ping, crash); a VM is named by a path with "
+			 "a /", o->command);
 	else if (crash && o->path_count != 1)
 		snprintf(error, size, "crash wants the id of one process");
 	else if (!inspect && ((o->path_count && !crash) || o->update || o->json || o->recursive || o->depth || o->watch))

@@ -154,7 +154,8 @@ int options_parse(int argc, char **argv, struct options *ret)
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
 		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' },
-		{ "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
+		{ "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
+		{ "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
 	};
 	u32 serials = 0;
 	int c;

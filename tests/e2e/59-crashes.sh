@@ -7,7 +7,7 @@ CRASHES=${CRASHES:-10} SEED=${SEED:-$(date +%N)}
 RANDOM=$((10#$SEED % 32768))
 
 vm -n again up --no-wait --cpus 2 --memory 512M --crash-dumps "$work/again,count=100000" --on-crash reset \
-	--vtl2-append PARAVANE_ON_WORKER_DEATH=reset
+	--vtl2-console --vtl2-append PARAVANE_ON_WORKER_DEATH=reset
 echo "     # $CRASHES of each, SEED=$SEED"
 n=0
 # crash_at_random worker|control: at a moment between the start of diagnostics and four seconds later, when the guest boots
@@ -24,7 +24,13 @@ crash_at_random() {
 }
 crashes() {
 	local i
-	for i in $(seq "$CRASHES"); do crash_at_random "$1" || { echo "crash $i of $CRASHES"; vm -n again logs | tail -n 5; return 1; }; done
+	for i in $(seq "$CRASHES"); do
+		crash_at_random "$1" && continue
+		echo "crash $i of $CRASHES"
+		vm -n again logs | tail -n 8
+		vm -n again logs vtl2 | grep -aE 'crash/|emergency|resets' | tail -n 8
+		return 1
+	done
 }
 crashes worker >"$work/out" 2>&1 && r=0 || r=1
 check "the worker, $CRASHES times: a core by name, and a new life" bash -c 'cat "$1"; exit $0' $r "$work/out"

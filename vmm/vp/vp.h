@@ -28,8 +28,8 @@ struct machine {
 	struct bus *bus;
 	struct ioapic *ioapic;
 	/*
-	 * Any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. registers: with TRIPLE_FAULT the
-	 * VP's, with GUEST_CRASH the crash registers, else NULL.
+	 * Any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. registers: with TRIPLE_FAULT
+	 * the VP's, with GUEST_CRASH the crash registers, else NULL.
 	 */
 	void (*event)(struct machine *, enum vp_event, unsigned vp, const char *text, const struct vp_registers *registers);
 	/* VTL0's HvPostMessage and HvSignalEvent to connections that the hypervisor does not know; HV_STATUS_*; any VP thread */

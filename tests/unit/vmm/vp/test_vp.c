@@ -483,7 +483,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(signals_go_with_the_return), TEST(port_io_costs_no_hypercall), TEST(a_slow_device_parks_the_vp),
 			TEST(mmio_is_emulated),
-		TEST(instructions_are_fetched_when_the_message_has_none), TEST(msrs), TEST(a_guests_last_words), TEST(hypercalls_and_the_end),
+		TEST(instructions_are_fetched_when_the_message_has_none), TEST(msrs), TEST(a_guests_last_words),
+		TEST(hypercalls_and_the_end),
 		TEST(posts_and_signals_reach_the_machine), TEST(free_slots_are_asked_for_and_told),
 		TEST(string_output), TEST(string_input), TEST(set_up_calls),
 	};
