@@ -39,13 +39,16 @@ struct helper {
 };
 
 static int alarm_fd = -1;
+static const char *volatile doing = "beginning";
 
-/* the one way out when anything hangs, so it trusts nothing of the rest */
+/* the one way out when anything hangs, so it trusts little of the rest */
 static void too_long(int ignored)
 {
-	static const char text[] = "<3>crash/crash: 15 seconds are over: the process is let go, its core is not whole\n";
+	char text[160];
+	int len = snprintf(text, sizeof(text), "<3>crash/crash: %d seconds are over, while %s: the process is let go, its core "
+			   "is not whole\n", LIMIT_S, doing);
 
-	if (write(alarm_fd, text, sizeof(text) - 1) < 0)
+	if (write(alarm_fd, text, (size_t)len) < 0)
 		_exit(4);
 	_exit(3);
 }
@@ -62,9 +65,11 @@ static int read_core(void *ctx, void *buf, size_t room)
 {
 	ssize_t n;
 
+	doing = "the kernel writes the core";
 	do
 		n = read(CORE_FD, buf, room);
 	while (n < 0 && errno == EINTR);
+	doing = "the core is sent";
 	return n < 0 ? -errno : (int)n;
 }
 
@@ -121,6 +126,7 @@ static void port_done(void *ctx, int error)
 {
 	struct helper *h = ctx;
 
+	doing = "the host reads the core's end";
 	h->result = error;
 	h->timer.fire = wait_for_host;
 	if (error)
@@ -164,6 +170,7 @@ static void open_channel(struct timer *timer)
 	const struct guid instance = CRASH_CHANNEL;
 	int r = uio_open(&instance, h->exec, &ops, h, &h->channel);
 
+	doing = r ? "the channel is to be opened" : "the host is asked";
 	if (!r)
 		task_wake(&h->run);
 	else if (r == -ENOENT && exec_now_ns(h->exec) < h->deadline_ns)
@@ -178,6 +185,7 @@ static int bind_channel(void)
 	const struct guid channel = CRASH_CHANNEL;
 	char text[GUID_STRLEN + 1], path[128];
 
+	doing = "the channel is bound";
 	guid_format(&channel, text);
 	snprintf(path, sizeof(path), "/sys/bus/vmbus/devices/%s", text);
 	if (access(path, F_OK))
@@ -235,6 +243,7 @@ static void take_turn(void)
 {
 	int fd = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
+	doing = "another core is sent";
 	if (fd < 0 || flock(fd, LOCK_EX))
 		log_err(-errno, "%s", LOCK_PATH);
 }

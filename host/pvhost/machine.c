@@ -28,7 +28,7 @@ LOG_DOMAIN("machine");
 #define HIGH_MMIO_BASE 0xfe0000000ull
 #define HIGH_MMIO_SIZE 0xff00000ull
 #define REGISTERS_MAX 64
-#define CRASHES_IN_A_ROW 10u /* without a guest that ran: more is no bad luck */
+#define CRASHES_IN_A_ROW 50u /* without a guest that ran: more is no bad luck */
 
 /* ---- what the partition asks of the machine; VP threads */
 
