@@ -18,7 +18,7 @@ FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dt
 	boot igvmgen init \
 	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/vp \
 	vmm/loader vmm/get vmm/settings vmm/worker \
-	diag/server diag/crash diag/cli initramfs \
+	diag/server diag/crash diag/dump diag/cli initramfs \
 	host/load host/vtl host/vmbus host/vpci host/nvme host/pvhost tests/guests/tools tests/tools tests/unit tests/fuzz tests/sim
 FOLDERS := $(patsubst %/build.mk,%,$(wildcard $(addsuffix /build.mk,$(FOLDERS))))
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "diag/crash/crash.h"
+#include "diag/dump/dump.h"
 #include "diag/server/control.h"
 #include "init/init.h"
 #include "vmm/worker/worker.h"
@@ -17,6 +18,7 @@ static const struct {
 	{ "control", control_main },
 	{ "worker", worker_main },
 	{ "crash", crash_main },
+	{ "dump", dump_main },
 };
 
 static const char *base_name(const char *path)
@@ -38,7 +40,7 @@ int main(int argc, char **argv)
 	/* the kernel may start it by any name given in rdinit= */
 	if (getpid() == 1)
 		return init_main(argc, argv);
-	fprintf(stderr, "usage: paravane init|control|worker\n"
+	fprintf(stderr, "usage: paravane init|control|worker|crash|dump\n"
 			"This is the firmware's own binary; it runs in VTL2 only.\n");
 	return 2;
 }
