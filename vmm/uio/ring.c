@@ -111,13 +111,14 @@ int uio_ring_receive(struct uio_ring *r, void *buf, size_t room, bool *ret_signa
 	if (h.type != PIPE_DATA || h.length > p.length8 * 8u - p.offset8 * 8u - sizeof(h) || h.length > room || !h.length)
 		return -EPROTO;
 	get(r, (u32)((read + p.offset8 * 8u + sizeof(h)) % r->size), buf, h.length);
-	u32 free_before = r->size - used, pending;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	read = (read + total) % r->size;
+	r->control->read_index = read;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* from the write index that stands now: by an older one there may have been room all the time */
+	u32 pending = r->control->pending_send_size, now = room_of(r, r->control->write_index % r->size, read);
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	r->control->read_index = (read + total) % r->size;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	pending = r->control->pending_send_size;
-	*ret_signal = pending && free_before < pending && free_before + total >= pending;
+	*ret_signal = pending && now >= pending && now - MIN(now, total) < pending;
 	return (int)h.length;
 }
 
