@@ -1,8 +1,8 @@
 """For gdb, sourced by scripts/symbolize: a way out of functions without unwind tables.
 
 musl's C library is compiled without them, and gdb's own guess for such a function is wrong more often than not. Here the caller is
-looked for on the stack: the first word that is an address behind a call of this very function; if there is none, behind an indirect
-call or a call of something that jumps; if there is none either, behind any call. $symbolize_file names the program."""
+looked for on the stack: the first word that is an address behind a call of this very function, or of one that jumps to it; if there
+is none, behind an indirect call; if there is none either, behind any call. $symbolize_file names the program."""
 import bisect
 import re
 import struct
@@ -45,14 +45,32 @@ class NoTables(Unwinder):
         i = bisect.bisect_right(self.starts, pc) - 1
         return self.starts[i] if i >= 0 else 0
 
+    def jumps_to(self, start, function):
+        """does the function at start have a direct jump to the other one? Bytes that only look like a jump are rare enough."""
+        i = bisect.bisect_right(self.starts, start)
+        size = min(self.starts[i] - start, 2048) if i < len(self.starts) else 64
+        code = bytes(gdb.selected_inferior().read_memory(start, size))
+        for at, byte in enumerate(code):
+            if byte == 0xE9 or 0x80 <= byte <= 0x8F and at and code[at - 1] == 0x0F:
+                end, form = at + 5, "<i"
+            elif byte == 0xEB or 0x70 <= byte <= 0x7F:
+                end, form = at + 2, "<b"
+            else:
+                continue
+            if end <= size and start + end + struct.unpack(form, code[at + 1:end])[0] == function:
+                return True
+        return False
+
     def rank(self, address, function):
-        """0: behind a call of function; 1: of what may lead there; 2: of another; None: behind no call"""
+        """0: behind a call of function, or of one that jumps there; 1: behind an indirect one; 2: of another; None: no call"""
         code = bytes(gdb.selected_inferior().read_memory(address - 7, 7))
         if code[2] == 0xE8:
             target = (address + struct.unpack("<i", code[3:])[0]) & (1 << 64) - 1
             if target == function:
                 return 0
-            return 1 if target in self.names and not self.has_table(target) else 2
+            if target not in self.names:
+                return None
+            return 0 if self.jumps_to(target, function) else 2
         if any(code[7 - n] == 0xFF and code[8 - n] >> 3 & 7 == 2 for n in (2, 3, 4, 6, 7)):
             return 1
         return None
