@@ -18,7 +18,7 @@ FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dt
 	boot igvmgen init \
 	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/vp \
 	vmm/loader vmm/get vmm/settings vmm/worker \
-	diag/server diag/perf diag/cli initramfs \
+	diag/server diag/crash diag/dump diag/perf diag/cli initramfs \
 	host/load host/vtl host/vmbus host/vpci host/nvme host/pvhost tests/guests/tools tests/tools tests/unit tests/fuzz tests/sim
 FOLDERS := $(patsubst %/build.mk,%,$(wildcard $(addsuffix /build.mk,$(FOLDERS))))
 
@@ -33,7 +33,7 @@ FAST_target := lib/vmbus vmm/vmbus vmm/storvsp vmm/disk vmm/nvme vmm/nvme_disk
 CC_target := musl-gcc
 # frame pointers: `pvdiag perf-trace` walks stacks in production (docs/decisions/frame-pointers.md)
 CFLAGS_target := $(COMMON) -Os -fno-omit-frame-pointer -D_GNU_SOURCE -isystem $(KHDR) -isystem $(O)/deps/musl/include -ffunction-sections -fdata-sections
-LDFLAGS_target := -static -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,noseparate-code
+LDFLAGS_target := -static -Wl,--build-id=sha1 -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,noseparate-code
 CC_native := gcc
 CFLAGS_native := $(COMMON) -O2 -D_GNU_SOURCE -isystem $(O)/deps/uapi
 LDFLAGS_native :=

@@ -4,6 +4,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "diag/crash/crash.h"
+#include "diag/dump/dump.h"
 #include "diag/perf/perf.h"
 #include "diag/server/control.h"
 #include "init/init.h"
@@ -16,6 +18,9 @@ static const struct {
 	{ "init", init_main },
 	{ "control", control_main },
 	{ "worker", worker_main },
+	{ "crash", crash_main },
+	{ "dump", dump_main },
+	{ "underhill-dump", dump_main },
 	{ "perf", perf_main },
 };
 

@@ -108,25 +108,6 @@ static void print_stack(const struct symbols *s, char *line, FILE *out)
 	}
 }
 
-static s32 process_of(struct session *s, const char *wanted)
-{
-	struct node *hosts;
-	s32 pid = -1;
-
-	if (inspect_fetch(s, "mesh/hosts", 2, &hosts))
-		return -1;
-	for (const struct node *n = hosts->first; n; n = n->next) {
-		const struct node *name = node_find(n, "name");
-
-		if (name && name->data && !strcmp((char *)name->data, wanted))
-			pid = (s32)strtol(n->name, NULL, 10);
-	}
-	node_destroy(hosts);
-	if (pid < 0)
-		fprintf(stderr, "pvdiag: no process %s; see pvdiag inspect -r mesh/hosts\n", wanted);
-	return pid;
-}
-
 enum exit_code command_perf_trace(struct session *s)
 {
 	const struct options *o = s->options;
@@ -134,16 +115,18 @@ enum exit_code command_perf_trace(struct session *s)
 	char pid[16], seconds[32], hertz[16], line[8192];
 	struct symbols symbols = { 0 };
 	_cleanup_close_ int out = o->text[OPT_OUTPUT] ? output_open(o) : dup(STDOUT_FILENO);
-	s32 number = process_of(s, process);
 	FILE *raw = tmpfile(), *text = out >= 0 ? fdopen(dup(out), "w") : NULL;
+	s32 number;
+	enum exit_code code = raw && text ? process_find(s, process, &number) : EXIT_FAILED;
 
-	if (number < 0 || !raw || !text)
-		return EXIT_FAILED;
+	if (code)
+		return code;
 	snprintf(pid, sizeof(pid), "%d", number);
 	snprintf(seconds, sizeof(seconds), "%g", o->number[OPT_SECONDS]);
 	snprintf(hertz, sizeof(hertz), "%u", (unsigned)o->number[OPT_FREQUENCY]);
 	const char *const argv[] = { "/bin/paravane", "perf", pid, seconds, hertz, NULL };
-	enum exit_code code = remote_capture(s, argv, fileno(raw));
+
+	code = remote_capture(s, argv, false, fileno(raw));
 
 	if (!code && !load_symbols(s, o->text[OPT_SYMBOLS], &symbols)) {
 		fprintf(stderr, "pvdiag: --symbols %s: nm (binutils) cannot read it\n", o->text[OPT_SYMBOLS]);

@@ -97,6 +97,9 @@ assert at[0] == 0 and at == sorted(at) and "shim" in b["zero"]
 assert b["shim"]["took_us"] > 0 and b["kernel"]["took_us"] > 0'
 }
 check "inspect boot: from the shim to VTL0, in order" boot_line
+check "core-dump: a core of the worker, which lives on" bash -c "'$pvdiag' '$sock' --timeout 60 core-dump worker -o '$work/core' &&
+	scripts/symbolize '$work/core' | tee '$work/bt' | grep -q worker_main && grep -q vp_thread '$work/bt'"
+check "the guest runs on after it, too" g true
 check "mesh/hosts names the processes" matches 'name: worker' d inspect -r mesh/hosts
 check "vsock-tcp-relay" relayed
 check "completions are bash" bash -c "'$pvdiag' completions bash | bash -n"
@@ -130,6 +133,7 @@ vm -n diag down
 up locked --cpus 1 --vtl2-append PARAVANE_DIAGNOSTICS=restricted
 l() { vm -n locked diag --timeout 60 "$@"; }
 for c in "run ls" "shell" "file /proc/version" "pause" "resume" "dump-saved-state" "packet-capture" "start" "restart" \
+	"crash worker" \
 	"inspect trace/filter -u debug"; do
 	check "restricted: $c" fails_with 1 'is disabled here|Exec|no text for a terminal' l $c
 done

@@ -118,7 +118,8 @@ static void start(struct link_client *link, const struct link_request *r, const 
 	memcpy(slot->text + r->path_len + 1, body + r->path_len, r->value_len);
 	slot->request = (struct inspect_request){ .path = slot->text, .depth = r->depth,
 						  .update = r->op == LINK_UPDATE ? slot->text + r->path_len + 1 : NULL,
-						  .limit = (enum node_sensitivity)r->limit, .timeout_ns = DEFERRED_NS, .done = evaluated };
+						  .limit = (enum node_sensitivity)r->limit, .timeout_ns = DEFERRED_NS,
+							  .done = evaluated };
 	inspect_start(&slot->request, link->exec, link->root, link->object);
 }
 
