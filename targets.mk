@@ -10,6 +10,8 @@ $(O)/deps/.uapi: $(O)/.setup
 	@mkdir -p $(O)/deps/uapi; touch $@
 $(O)/deps/.target: $(O)/.setup scripts/deps kernel/build kernel/fetch $(wildcard configs/kernel/*.config)
 	@mkdir -p $(O)/deps; scripts/deps musl $(O)/deps && touch $@
+$(O)/deps/busybox: $(O)/deps/.target configs/busybox/firmware.config
+	@scripts/deps busybox $(O)/deps
 $(O)/deps/.guest: $(O)/.setup scripts/deps
 	@mkdir -p $(O)/deps; scripts/deps guest $(O)/deps && touch $@
 $(O)/deps/kernel-debug/vmlinux: $(O)/.setup kernel/build $(wildcard configs/kernel/*.config)
@@ -113,7 +115,7 @@ e2e: machine  ## the tests that boot machines
 	@tests/e2e/run
 test:  ## everything CI runs
 	@scripts/test
-long:  ## long runs: TEST=fuzz|sim|boots|faults|reboots SEED= TIME=
+long:  ## long runs: TEST=fuzz|sim|boots|faults|reboots|crashes SEED= TIME=
 	@scripts/long "$(TEST)" "$(TIME)"
 report-size: $(O)/.setup  ## functions past 70 lines, files past 600
 	@scripts/report-size

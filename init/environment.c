@@ -74,6 +74,9 @@ void environment_from_kernel(void)
 		char *equals = strchr(words[i], '=');
 
 		*equals = 0;
+		/* what an image forbids, a later word (the host's) does not allow again */
+		if (!strcmp(words[i], "PARAVANE_DIAGNOSTICS") && getenv(words[i]) && strcmp(getenv(words[i]), "full"))
+			continue;
 		if (setenv(words[i], equals + 1, 1))
 			log_err(-ENOMEM, "%s", words[i]);
 		log_at(LOG_DEBUG, "%s=%s", words[i], equals + 1);

@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "diag/cli/cli.h"
-
-#define DEPTH_DEFAULT 1
+#include "lib/os/file.h"
 
 bool colour_wanted(const struct options *o)
 {
@@ -53,29 +52,28 @@ static bool first_field(struct bytes b, struct bytes *ret)
 
 static unsigned depth_of(const struct options *o)
 {
-	return o->recursive ? NODE_DEPTH_MAX - 1 : o->depth ? o->depth - 1 : DEPTH_DEFAULT;
+	return option_given(o, OPT_RECURSIVE) ? NODE_DEPTH_MAX - 1 : (unsigned)o->number[OPT_DEPTH];
 }
 
-/* EXIT_OK: *ret is the caller's */
-static enum exit_code fetch(struct session *s, const char *path, struct node **ret)
+/* EXIT_OK: *ret is the caller's. value: the text of an update, or NULL */
+static enum exit_code ask(struct session *s, const char *path, unsigned depth, const char *value, struct node **ret)
 {
-	const struct options *o = s->options;
 	struct ttrpc_answer answer;
 	struct pb_writer w;
 	struct bytes body;
 
 	pb_init(&w);
 	pb_string(&w, 1, path);
-	if (o->update)
-		pb_string(&w, 2, o->update);
-	else
-		pb_u64(&w, 2, depth_of(o));
-	enum exit_code code = session_call(s, "inspect.InspectService", o->update ? "Update" : "Inspect", &w, &answer);
+	if (value)
+		pb_string(&w, 2, value);
+	else if (depth > 1)
+		pb_u64(&w, 2, depth - 1); /* on the wire zero is one level */
+	enum exit_code code = session_call(s, "inspect.InspectService", value ? "Update" : "Inspect", &w, &answer);
 
 	pb_fini(&w);
 	if (code)
 		return code;
-	int r = !first_field(answer.response.payload, &body) ? -EPROTO : o->update ? node_decode_value(body, ret) :
+	int r = !first_field(answer.response.payload, &body) ? -EPROTO : value ? node_decode_value(body, ret) :
 		node_decode(body, "", ret);
 
 	ttrpc_answer_fini(&answer);
@@ -85,20 +83,26 @@ static enum exit_code fetch(struct session *s, const char *path, struct node **r
 	return EXIT_FAILED;
 }
 
-static enum exit_code print_node(const struct options *o, const char *path, struct node *node)
+enum exit_code inspect_fetch(struct session *s, const char *path, unsigned depth, struct node **ret)
 {
+	return ask(s, path, depth, NULL, ret);
+}
+
+static enum exit_code print_node(const struct options *o, const char *path, const struct node *node)
+{
+	bool json = option_given(o, OPT_JSON);
 	struct text text;
 
-	if (node->kind == NODE_FAILED && !o->json) {
+	if (node->kind == NODE_FAILED && !json) {
 		fprintf(stderr, "pvdiag: %s: %s\n", *path ? path : "/", node_error_text(node));
 		return EXIT_FAILED;
 	}
-	text = o->json ? node_print_json(node) : node_print_tree(node);
+	text = json ? node_print_json(node) : node_print_tree(node);
 	if (!text.data) {
 		fprintf(stderr, "pvdiag: out of memory\n");
 		return EXIT_FAILED;
 	}
-	if (o->json)
+	if (json)
 		fputs(text.data, stdout);
 	else
 		print_tree(text.data, colour_wanted(o));
@@ -108,59 +112,66 @@ static enum exit_code print_node(const struct options *o, const char *path, stru
 	return node->kind == NODE_FAILED ? EXIT_FAILED : EXIT_OK;
 }
 
-static enum exit_code show(struct session *s, const char *path)
+/* ---- one look at all paths */
+struct look {
+	struct node *nodes;   /* a directory with one child a path, named by it */
+	u64 at_ns;
+};
+
+/* what could not be had was said; the rest is there */
+static enum exit_code look(struct session *s, const struct paths *paths, struct look *ret)
 {
+	enum exit_code code = EXIT_OK;
 	struct node *node;
-	enum exit_code code = fetch(s, path, &node);
 
-	if (code)
-		return code;
-	if (s->options->path_count > 1 && !s->options->json)
-		printf("%s:\n", path);
-	code = print_node(s->options, path, node);
-	node_destroy(node);
-	return code;
-}
-
-/* several paths as JSON are one object, so that one parser reads one document */
-static enum exit_code show_json_object(struct session *s)
-{
-	struct node *all = node_create("", NODE_DIR), *node;
-	enum exit_code code = all ? EXIT_OK : EXIT_FAILED;
-
-	for (unsigned i = 0; i < s->options->path_count && code != EXIT_NOBODY && all; i++) {
-		enum exit_code one = fetch(s, s->options->paths[i], &node);
+	ret->nodes = node_create("", NODE_DIR);
+	ret->at_ns = now_ns();
+	for (unsigned i = 0; ret->nodes && i < paths->count && code != EXIT_NOBODY; i++) {
+		const struct path *p = &paths->path[i];
+		enum exit_code one = ask(s, p->text, depth_of(s->options), s->options->text[OPT_UPDATE], &node);
 
 		code = one ? one : code;
 		if (one)
 			continue;
+		if (p->optional && node->kind == NODE_FAILED && node->error == NODE_NOT_FOUND) {
+			node_destroy(node);
+			continue;
+		}
 		free(node->name);
-		node->name = strdup(s->options->paths[i]);
-		node_add(all, node);
+		node->name = strdup(p->text);
+		node_add(ret->nodes, node);
 	}
-	if (all && print_node(s->options, "", all))
-		code = EXIT_FAILED;
-	node_destroy(all);
-	return code;
+	return ret->nodes ? code : EXIT_FAILED;
 }
 
-static enum exit_code show_all(struct session *s)
+static enum exit_code print_look(const struct options *o, const struct node *nodes, unsigned count)
 {
-	const struct options *o = s->options;
 	enum exit_code code = EXIT_OK;
 
-	if (!o->path_count)
-		return show(s, "");
-	if (o->json && o->path_count > 1)
-		return show_json_object(s);
-	for (unsigned i = 0; i < o->path_count && code != EXIT_NOBODY; i++) {
-		enum exit_code one = show(s, o->paths[i]);
+	/* several paths as JSON are one object, so that one parser reads one document */
+	if (option_given(o, OPT_JSON) && count > 1)
+		return print_node(o, "", nodes);
+	for (const struct node *n = nodes->first; n; n = n->next) {
+		if (count > 1)
+			printf("%s:\n", n->name);
+		enum exit_code one = print_node(o, n->name, n);
 
 		code = one ? one : code;
 	}
 	return code;
 }
 
+static enum exit_code once(struct session *s, const struct paths *paths)
+{
+	struct look l;
+	enum exit_code code = look(s, paths, &l);
+	enum exit_code printed = l.nodes ? print_look(s->options, l.nodes, paths->count) : EXIT_FAILED;
+
+	node_destroy(l.nodes);
+	return code ? code : printed;
+}
+
+/* ---- again and again */
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int number)
@@ -168,27 +179,60 @@ static void on_interrupt(int number)
 	interrupted = 1;
 }
 
-static enum exit_code watch(struct session *s)
+static void print_since(const struct options *o, const struct look *now, const struct look *before, unsigned count)
 {
-	const double seconds = s->options->watch_s;
+	double seconds = (double)(now->at_ns - before->at_ns) / 1e9;
+	struct node *since = node_since(now->nodes, before->nodes, seconds);
+
+	if (!since)
+		return;
+	if (isatty(STDOUT_FILENO) && !option_given(o, OPT_JSON))
+		fputs("\033[H\033[2J", stdout);
+	if (!option_given(o, OPT_JSON))
+		printf("in the last %.1f s:\n", seconds);
+	print_look(o, since, count);
+	fflush(stdout);
+	node_destroy(since);
+}
+
+static enum exit_code watch(struct session *s, const struct paths *paths)
+{
+	const double seconds = s->options->number[OPT_WATCH];
 	struct timespec pause_time = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-	bool screen = isatty(STDOUT_FILENO) && !s->options->json;
+	unsigned left = option_given(s->options, OPT_COUNT) ? (unsigned)s->options->number[OPT_COUNT] : 0;
 	struct sigaction act = { .sa_handler = on_interrupt };
-	enum exit_code code = EXIT_OK;
+	struct look now, before;
+	enum exit_code code = look(s, paths, &before);
 
 	sigaction(SIGINT, &act, NULL);
-	while (!interrupted && code != EXIT_NOBODY) {
-		if (screen)
-			fputs("\033[H\033[2J", stdout);
-		code = show_all(s);
-		fflush(stdout);
-		if (!interrupted && code != EXIT_NOBODY)
-			nanosleep(&pause_time, NULL);
+	while (!interrupted && code != EXIT_NOBODY && before.nodes) {
+		nanosleep(&pause_time, NULL);
+		if (interrupted)
+			break;
+		code = look(s, paths, &now);
+		if (now.nodes && code != EXIT_NOBODY)
+			print_since(s->options, &now, &before, paths->count);
+		node_destroy(before.nodes);
+		before = now;
+		if (left && !--left)
+			break;
 	}
+	node_destroy(before.nodes);
 	return code;
 }
 
 enum exit_code command_inspect(struct session *s)
 {
-	return s->options->watch ? watch(s) : show_all(s);
+	const struct options *o = s->options;
+	struct paths paths = { 0 };
+	enum exit_code code = EXIT_OK;
+
+	for (unsigned i = 0; i < o->word_count && !code; i++)
+		code = paths_expand(s, o->words[i], &paths);
+	if (!code && !o->word_count)
+		code = paths_expand(s, "", &paths);
+	if (!code)
+		code = option_given(o, OPT_WATCH) ? watch(s, &paths) : once(s, &paths);
+	paths_fini(&paths);
+	return code;
 }

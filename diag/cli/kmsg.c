@@ -1,58 +1,71 @@
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "diag/cli/cli.h"
+#include "diag/cli/records.h"
 #include "lib/os/cleanup.h"
-#include "lib/os/file.h"
 
-#define RECORD_MAX 4096
+#define RECONNECT_S 1
 
-/* "priority,sequence,microseconds,flags[,…];text\n KEY=value\n" (Documentation/ABI/testing/dev-kmsg) as dmesg shows it */
-static void print_record(const char *record, bool colour)
+/* "process/domain: " of our own records (lib/log/kmsg.c); false: the kernel's, or a program's */
+static bool parse_origin(struct record *r)
 {
-	static const char *const shades[8] = { "31;1", "31;1", "31;1", "31", "33", "1", "", "2" };
-	const char *text = strchr(record, ';');
-	unsigned long long sequence, us;
-	unsigned priority;
+	size_t slash = strcspn(r->text, "/ :\n"), end = slash;
 
-	if (!text || sscanf(record, "%u,%llu,%llu", &priority, &sequence, &us) != 3) {
-		printf("%s\n", record);
-		return;
-	}
-	text++;
-	const char *shade = colour ? shades[priority & 7] : "";
-	int len = (int)strcspn(text, "\n");
-
-	printf("[%5llu.%06llu] ", us / 1000000, us % 1000000);
-	if (*shade)
-		printf("\033[%sm%.*s\033[0m\n", shade, len, text);
-	else
-		printf("%.*s\n", len, text);
+	if (r->text[slash] != '/' || !slash || slash >= sizeof(r->process))
+		return false;
+	end += 1 + strcspn(r->text + slash + 1, "/ :\n");
+	if (r->text[end] != ':' || end - slash - 1 >= sizeof(r->domain) || r->text[end + 1] != ' ')
+		return false;
+	memcpy(r->process, r->text, slash);
+	memcpy(r->domain, r->text + slash + 1, end - slash - 1);
+	r->message = r->text + end + 2;
+	r->message_len = r->text_len - (int)(end + 2);
+	return true;
 }
 
-/* whole records from the buffer's front; returns what is left of it */
-static size_t print_records(char *data, size_t len, bool colour)
+bool record_parse(const char *data, struct record *ret)
+{
+	struct record r = { .text = strchr(data, ';') };
+	unsigned priority;
+
+	if (!r.text || sscanf(data, "%u,%llu,%llu", &priority, &r.sequence, &r.us) != 3)
+		return false;
+	r.level = priority & 7;
+	r.facility = priority >> 3;
+	r.text++;
+	r.text_len = (int)strcspn(r.text, "\n");
+	if (!r.facility || !parse_origin(&r)) {
+		snprintf(r.process, sizeof(r.process), "%s", r.facility ? "user" : "kernel");
+		r.domain[0] = 0;
+		r.message = r.text;
+		r.message_len = r.text_len;
+	}
+	*ret = r;
+	return true;
+}
+
+/* whole records from the buffer's front; -1: enough. Else what is left in the buffer. */
+static ssize_t take_records(char *data, size_t len, bool (*each)(void *, const char *), void *context)
 {
 	size_t at = 0;
 
 	for (char *end; at < len && (end = memchr(data + at, 0, len - at)); at = (size_t)(end - data) + 1)
-		print_record(data + at, colour);
+		if (!each(context, data + at))
+			return -1;
 	memmove(data, data + at, len - at);
-	return len - at;
+	return (ssize_t)(len - at);
 }
 
-static enum exit_code copy_records(int fd, bool colour)
+static enum exit_code take_all(int fd, bool (*each)(void *, const char *), void *context)
 {
 	char data[2 * RECORD_MAX];
-	size_t len = 0;
+	ssize_t len = 0;
 
 	for (;;) {
-		ssize_t n = recv(fd, data + len, sizeof(data) - len, 0);
+		ssize_t n = recv(fd, data + len, sizeof(data) - (size_t)len, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -60,8 +73,10 @@ static enum exit_code copy_records(int fd, bool colour)
 			fprintf(stderr, "pvdiag: kmsg: %s\n", strerror(errno));
 		if (n <= 0)
 			return n < 0 ? EXIT_FAILED : EXIT_OK;
-		len = print_records(data, len + (size_t)n, colour);
+		len = take_records(data, (size_t)(len + n), each, context);
 		fflush(stdout);
+		if (len < 0)
+			return EXIT_OK;
 		if (len == sizeof(data)) {
 			fprintf(stderr, "pvdiag: kmsg: a record without an end\n");
 			return EXIT_FAILED;
@@ -69,40 +84,61 @@ static enum exit_code copy_records(int fd, bool colour)
 	}
 }
 
-enum exit_code command_kmsg(struct session *s)
+/* KmsgRequest {follow 1, conn 2} */
+enum exit_code records_read(struct session *s, bool follow, bool (*each)(void *, const char *), void *context)
 {
-	u64 deadline_ns = now_ns() + s->options->timeout_ms * 1000000ull, id;
+	_cleanup_close_ int fd = -1;
 	struct ttrpc_answer answer;
 	struct pb_writer w;
-	char error[512];
-	_cleanup_close_ int fd = target_connect(&s->target, PORT_DATA, s->options->timeout_ms, error, sizeof(error));
+	u64 id;
+	enum exit_code code = session_data(s, &fd, &id);
 
-	if (fd < 0 || ttrpc_read_until(fd, &id, sizeof(id), deadline_ns)) {
-		fprintf(stderr, "pvdiag: %s\n", fd < 0 ? error : "the data port names no connection");
-		return EXIT_NOBODY;
-	}
+	if (code)
+		return code;
 	pb_init(&w);
-	if (s->options->follow)
+	if (follow)
 		pb_u64(&w, 1, 1);
 	pb_u64(&w, 2, id);
-	enum exit_code code = session_call(s, "diag.UnderhillDiag", "Kmsg", &w, &answer);
-
+	code = session_call(s, "diag.UnderhillDiag", "Kmsg", &w, &answer);
 	pb_fini(&w);
 	if (code)
 		return code;
 	ttrpc_answer_fini(&answer);
-	return copy_records(fd, colour_wanted(s->options));
+	return take_all(fd, each, context);
 }
 
-enum exit_code command_ping(struct session *s)
+/* as dmesg shows it */
+static bool print_record(void *context, const char *data)
 {
-	u64 start_ns = now_ns();
-	struct ttrpc_answer answer;
-	enum exit_code code = session_call(s, "diag.OpenhclDiag", "Ping", NULL, &answer);
+	static const char *const shades[8] = { "31;1", "31;1", "31;1", "31", "33", "1", "", "2" };
+	struct record r;
 
-	if (code)
-		return code;
-	ttrpc_answer_fini(&answer);
-	printf("%s answers after %.1f ms\n", s->target.text, (double)(now_ns() - start_ns) / 1e6);
-	return EXIT_OK;
+	if (!record_parse(data, &r)) {
+		printf("%s\n", data);
+		return true;
+	}
+	const char *shade = *(bool *)context ? shades[r.level] : "";
+
+	printf("[%5llu.%06llu] ", r.us / 1000000, r.us % 1000000);
+	if (*shade)
+		printf("\033[%sm%.*s\033[0m\n", shade, r.text_len, r.text);
+	else
+		printf("%.*s\n", r.text_len, r.text);
+	return true;
+}
+
+enum exit_code command_kmsg(struct session *s)
+{
+	const struct options *o = s->options;
+	bool colour = colour_wanted(o);
+	enum exit_code code;
+
+	for (;;) {
+		code = records_read(s, option_given(o, OPT_FOLLOW), print_record, &colour);
+		if (!option_given(o, OPT_RECONNECT))
+			return code;
+		fprintf(stderr, "pvdiag: the log has ended; waiting for the machine\n");
+		session_close(s);
+		sleep(RECONNECT_S);
+	}
 }

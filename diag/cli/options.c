@@ -5,44 +5,6 @@
 
 #include "diag/cli/cli.h"
 
-const char help_text[] =
-	"Usage: pvdiag [VM] COMMAND [OPTION...] [PATH...]\n"
-	"\n"
-	"Looks into a running paravisor (Paravane, OpenHCL) over its diagnostics port.\n"
-	"\n"
-	"Commands:\n"
-	"  inspect [PATH...]   print the state below PATH (default: everything, one level)\n"
-	"  kmsg                print the firmware's kernel log\n"
-	"  ping                ask whether the paravisor answers\n"
-	"\n"
-	"VM, when several run or none is found:\n"
-	"  PATH                pvhost's vsock socket (--vsock PATH)\n"
-	"  vsock:CID           AF_VSOCK\n"
-	"  tcp:HOST:PORT       a relay to such a socket\n"
-	"  (none)              the one *.vsock in ${XDG_RUNTIME_DIR:-/run}/paravane\n"
-	"\n"
-	"Options:\n"
-	"  -r, --recursive     inspect: all levels\n"
-	"  -l, --depth N       inspect: N levels (default 1)\n"
-	"  -j, --json          inspect: JSON\n"
-	"  -u, --update VALUE  inspect: set the one PATH to VALUE and print what it is then\n"
-	"      --watch[=SECONDS]  inspect: again and again (default every second)\n"
-	"  -f, --follow        kmsg: wait for more\n"
-	"      --timeout SECONDS  how long to wait for an answer (default 5)\n"
-	"      --color auto|always|never\n"
-	"  -h, --help          this text\n"
-	"  -V, --version\n"
-	"\n"
-	"Examples:\n"
-	"  pvdiag inspect -r vm                     everything about the virtual machine\n"
-	"  pvdiag inspect vm/partition/vps/0 --watch\n"
-	"  pvdiag inspect -j -r | jq .proc.meminfo\n"
-	"  pvdiag inspect trace/filter -u info,vp=debug\n"
-	"  pvdiag kmsg -f\n"
-	"  pvdiag /run/paravane/a.vsock ping\n"
-	"\n"
-	"Exit status: 0 done, 1 it failed, 2 the command line is wrong, 3 nobody answers.\n";
-
 struct cursor {
 	int argc, at;
 	char **argv;
@@ -51,136 +13,116 @@ struct cursor {
 	size_t size;
 };
 
-static int value_of(struct cursor *c, const char *name, const char **ret)
+static int number_of(struct cursor *c, const struct option_spec *s, const char *text, double *ret)
 {
-	if (c->attached) {
-		*ret = c->attached;
-		c->attached = NULL;
+	char *end;
+
+	*ret = strtod(text, &end);
+	/* written so that NaN fails too */
+	if (end != text && !*end && *ret >= s->min && *ret <= s->max)
 		return 0;
-	}
+	snprintf(c->error, c->size, "--%s %s: not a number from %g to %g", s->name, text, s->min, s->max);
+	return -EINVAL;
+}
+
+static int value_of(struct cursor *c, const struct option_spec *s, const char **ret)
+{
+	*ret = c->attached;
+	c->attached = NULL;
+	if (*ret || s->optional)
+		return 0;
 	if (c->at + 1 >= c->argc) {
-		snprintf(c->error, c->size, "%s needs a value", name);
+		snprintf(c->error, c->size, "--%s needs a value (%s)", s->name, s->value);
 		return -EINVAL;
 	}
 	*ret = c->argv[++c->at];
 	return 0;
 }
 
-static int number_of(struct cursor *c, const char *name, const char *text, double min, double max, double *ret)
-{
-	char *end;
-
-	*ret = strtod(text, &end);
-	/* written so that NaN fails too */
-	if (end != text && !*end && *ret >= min && *ret <= max)
-		return 0;
-	snprintf(c->error, c->size, "%s %s: not a number from %g to %g", name, text, min, max);
-	return -EINVAL;
-}
-
-static int number_option(struct cursor *c, const char *name, double min, double max, double *ret)
-{
-	const char *text;
-	int r = value_of(c, name, &text);
-
-	return r ? r : number_of(c, name, text, min, max, ret);
-}
-
-static int parse_colour(struct cursor *c, struct options *o)
+static int set_colour(struct cursor *c, struct options *o, const char *text)
 {
 	static const char *const names[] = { "auto", "always", "never" };
-	const char *text;
-	int r = value_of(c, "--color", &text);
 
-	for (unsigned i = 0; !r && i < ARRAY_SIZE(names); i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(text, names[i])) {
 			o->colour = i;
 			return 0;
 		}
-	if (!r)
-		snprintf(c->error, c->size, "--color %s: wanted is auto, always or never", text);
+	snprintf(c->error, c->size, "--color %s: wanted is auto, always or never", text);
 	return -EINVAL;
 }
 
-/* one option by its long name; short ones come here as theirs */
-static int apply(struct cursor *c, struct options *o, const char *name)
+static int add_env(struct cursor *c, struct options *o, const char *text, bool unset)
 {
-	double number = 0;
-	int r = 0;
+	bool has_value = strchr(text, '=');
 
-	if (!strcmp(name, "recursive")) {
-		o->recursive = true;
-	} else if (!strcmp(name, "json")) {
-		o->json = true;
-	} else if (!strcmp(name, "follow")) {
-		o->follow = true;
-	} else if (!strcmp(name, "help")) {
-		o->help = true;
-	} else if (!strcmp(name, "version")) {
-		o->version = true;
-	} else if (!strcmp(name, "depth")) {
-		r = number_option(c, "--depth", 0, NODE_DEPTH_MAX - 1, &number);
-		o->depth = r ? 0 : (unsigned)number + 1;
-	} else if (!strcmp(name, "timeout")) {
-		r = number_option(c, "--timeout", 0.001, 86400, &number);
-		o->timeout_ms = r ? 0 : (unsigned)(number * 1000);
-	} else if (!strcmp(name, "update")) {
-		r = value_of(c, "--update", &o->update);
-	} else if (!strcmp(name, "watch")) {
-		o->watch = true;
-		if (c->attached)
-			r = number_option(c, "--watch", 0.05, 86400, &o->watch_s);
-	} else if (!strcmp(name, "color") || !strcmp(name, "colour")) {
-		r = parse_colour(c, o);
-	} else {
-		snprintf(c->error, c->size, "unknown option --%s; see pvdiag --help", name);
-		r = -EINVAL;
-	}
+	if (o->env_count == ENV_MAX)
+		snprintf(c->error, c->size, "more than %u environment variables", ENV_MAX);
+	else if (!*text || *text == '=' || has_value == unset)
+		snprintf(c->error, c->size, unset ? "--unset %s: wanted is a NAME" : "--env %s: wanted is NAME=VALUE", text);
+	else
+		return o->env[o->env_count++] = text, 0;
+	return -EINVAL;
+}
+
+static int apply(struct cursor *c, struct options *o, enum option_id id)
+{
+	const struct option_spec *s = &option_specs[id];
+	const char *text = NULL;
+	int r = s->value ? value_of(c, s, &text) : 0;
+
 	if (!r && c->attached) {
-		snprintf(c->error, c->size, "--%s takes no value", name);
+		snprintf(c->error, c->size, "--%s takes no value", s->name);
 		r = -EINVAL;
 	}
-	c->attached = NULL;
-	return r;
+	if (!r && text && s->max != 0)
+		r = number_of(c, s, text, &o->number[id]);
+	else if (!r && id == OPT_COLOUR)
+		r = set_colour(c, o, text);
+	else if (!r && (id == OPT_ENV || id == OPT_UNSET))
+		r = add_env(c, o, text, id == OPT_UNSET);
+	if (r)
+		return r;
+	o->given |= BIT(id);
+	o->text[id] = text;
+	return 0;
+}
+
+static int unknown(struct cursor *c, const char *dashes, const char *word, size_t len)
+{
+	snprintf(c->error, c->size, "unknown option %s%.*s; see pvdiag --help", dashes, (int)len, word);
+	return -EINVAL;
 }
 
 static int parse_long(struct cursor *c, struct options *o, const char *word)
 {
-	char name[32];
 	size_t len = strcspn(word, "=");
 
-	if (len >= sizeof(name)) {
-		snprintf(c->error, c->size, "unknown option --%s; see pvdiag --help", word);
-		return -EINVAL;
+	if (len == 6 && !memcmp(word, "colour", 6)) {
+		c->attached = word[len] ? word + len + 1 : NULL;
+		return apply(c, o, OPT_COLOUR);
 	}
-	memcpy(name, word, len);
-	name[len] = 0;
-	c->attached = word[len] ? word + len + 1 : NULL;
-	return apply(c, o, name);
+	for (unsigned i = 0; i < OPTIONS; i++)
+		if (strlen(option_specs[i].name) == len && !memcmp(option_specs[i].name, word, len)) {
+			c->attached = word[len] ? word + len + 1 : NULL;
+			return apply(c, o, i);
+		}
+	return unknown(c, "--", word, len);
 }
 
 static int parse_short(struct cursor *c, struct options *o, const char *word)
 {
-	static const struct { char letter; bool value; const char *name; } shorts[] = {
-		{ 'r', false, "recursive" }, { 'l', true, "depth" }, { 'j', false, "json" }, { 'u', true, "update" },
-		{ 'f', false, "follow" }, { 'h', false, "help" }, { 'V', false, "version" },
-	};
-
 	for (; *word; word++) {
-		const char *name = NULL;
-		bool value = false;
+		unsigned i = 0;
 
-		for (size_t i = 0; i < ARRAY_SIZE(shorts); i++)
-			if (shorts[i].letter == *word) {
-				name = shorts[i].name;
-				value = shorts[i].value;
-			}
-		if (!name) {
-			snprintf(c->error, c->size, "unknown option -%c; see pvdiag --help", *word);
-			return -EINVAL;
-		}
+		while (i < OPTIONS && option_specs[i].letter != *word)
+			i++;
+		if (i == OPTIONS)
+			return unknown(c, "-", word, 1);
+		bool value = option_specs[i].value;
+
 		c->attached = value && word[1] ? word + 1 : NULL;
-		int r = apply(c, o, name);
+		int r = apply(c, o, i);
 
 		if (r || value)
 			return r;
@@ -188,53 +130,81 @@ static int parse_short(struct cursor *c, struct options *o, const char *word)
 	return 0;
 }
 
+static int find_command(struct cursor *c, struct options *o, const char *word)
+{
+	for (unsigned i = 0; i < command_count; i++)
+		if (!strcmp(commands[i].name, word)) {
+			o->command = &commands[i];
+			return 0;
+		}
+	int at = snprintf(c->error, c->size, "unknown command %s; a VM is named by a path with a /. There are", word);
+
+	for (unsigned i = 0; i < command_count && at > 0 && (size_t)at < c->size; i++)
+		at += snprintf(c->error + at, c->size - (size_t)at, "%s %s", i ? "," : "", commands[i].name);
+	return -EINVAL;
+}
+
 static int add_word(struct cursor *c, struct options *o, const char *word)
 {
 	if (!o->command && !o->vm && target_is(word)) {
 		o->vm = word;
-	} else if (!o->command) {
-		o->command = word;
-	} else if (o->path_count < PATHS_MAX) {
-		o->paths[o->path_count++] = word;
-	} else {
-		snprintf(c->error, c->size, "more than %u paths", PATHS_MAX);
+		return 0;
+	}
+	if (!o->command)
+		return find_command(c, o, word);
+	if (o->word_count == WORDS_MAX - 1) {
+		snprintf(c->error, c->size, "more than %u words", WORDS_MAX - 1);
 		return -EINVAL;
 	}
+	o->words[o->word_count++] = word;
 	return 0;
+}
+
+static int check_options(const struct options *o, char *error, size_t size)
+{
+	u64 wrong = o->given & ~(o->command->options | OPT_COMMON);
+
+	for (unsigned i = 0; i < OPTIONS; i++)
+		if (wrong & BIT(i)) {
+			snprintf(error, size, "%s takes no --%s%s; see pvdiag %s --help", o->command->name, option_specs[i].name,
+				 i == OPT_FOLLOW && o->command->options & BIT(OPT_WATCH) ? " (it has --watch)" : "",
+					 o->command->name);
+			return -EINVAL;
+		}
+	if (option_given(o, OPT_UPDATE) && (o->word_count != 1 || option_given(o, OPT_WATCH)))
+		snprintf(error, size, "--update sets exactly one PATH, once");
+	else if (o->word_count > o->command->max_words && !o->command->max_words)
+		snprintf(error, size, "%s takes no words after its name: what is %s?", o->command->name, o->words[0]);
+	else if (o->word_count < o->command->min_words || o->word_count > o->command->max_words)
+		snprintf(error, size, "wanted is: pvdiag %s %s", o->command->name, o->command->words);
+	else
+		return 0;
+	return -EINVAL;
 }
 
 static int check(const struct options *o, char *error, size_t size)
 {
-	bool inspect = o->command && !strcmp(o->command, "inspect");
-
-	if (o->help || o->version)
+	if (option_given(o, OPT_HELP) || option_given(o, OPT_VERSION))
 		return 0;
-	if (!o->command)
-		snprintf(error, size, "a command is missing (inspect, kmsg, ping); see pvdiag --help");
-	else if (!inspect && strcmp(o->command, "kmsg") && strcmp(o->command, "ping"))
-		snprintf(error, size, "unknown command %s (there are inspect, kmsg, ping); a VM is named by a path with a /",
-			 o->command);
-	else if (!inspect && (o->path_count || o->update || o->json || o->recursive || o->depth || o->watch))
-		snprintf(error, size, "%s takes no paths and none of inspect's options", o->command);
-	else if (o->follow && strcmp(o->command, "kmsg"))
-		snprintf(error, size, "--follow is for kmsg; inspect has --watch");
-	else if (o->update && (o->path_count != 1 || o->watch))
-		snprintf(error, size, "--update sets exactly one PATH, once");
-	else
-		return 0;
+	if (o->command)
+		return check_options(o, error, size);
+	snprintf(error, size, "a command is missing (inspect, kmsg, shell, …); see pvdiag --help");
 	return -EINVAL;
 }
 
 int options_parse(int argc, char **argv, struct options *ret, char *error, size_t size)
 {
 	struct cursor c = { .argc = argc, .at = 1, .argv = argv, .error = error, .size = size };
-	struct options o = { .timeout_ms = 5000, .watch_s = 1 };
+	struct options o = { .number = { [OPT_WATCH] = 1, [OPT_SECONDS] = 10, [OPT_FREQUENCY] = 99, [OPT_TIMEOUT] = 5,
+					 [OPT_DEPTH] = 1 } };
 	bool only_words = false;
 
 	for (; c.at < argc; c.at++) {
 		const char *word = argv[c.at];
 		int r;
 
+		/* another program's command line is not ours to read */
+		only_words |= o.command && o.command->raw && o.word_count;
 		if (!only_words && !strcmp(word, "--")) {
 			only_words = true;
 			continue;
@@ -248,7 +218,9 @@ int options_parse(int argc, char **argv, struct options *ret, char *error, size_
 	}
 	int r = check(&o, error, size);
 
-	if (!r)
-		*ret = o;
-	return r;
+	if (r)
+		return r;
+	o.timeout_ms = (unsigned)(o.number[OPT_TIMEOUT] * 1000);
+	*ret = o;
+	return 0;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "diag/cli/cli.h"
+#include "lib/os/file.h"
 
 enum exit_code session_open(struct session *s)
 {
@@ -41,15 +42,15 @@ static enum exit_code transport_failed(struct session *s, int r)
 	return r == -ETIMEDOUT || r == -EPIPE || r == -ECONNRESET ? EXIT_NOBODY : EXIT_FAILED;
 }
 
-enum exit_code session_call(struct session *s, const char *service, const char *method, const struct pb_writer *request,
-			    struct ttrpc_answer *ret)
+enum exit_code session_call_for(struct session *s, const char *service, const char *method, const struct pb_writer *request,
+				unsigned timeout_ms, struct ttrpc_answer *ret)
 {
 	enum exit_code code = session_open(s);
 	struct bytes payload = request ? bytes_of(request->data, request->len) : bytes_of(NULL, 0);
 
 	if (code)
 		return code;
-	int r = ttrpc_call_method(&s->client, service, method, payload, s->options->timeout_ms, ret);
+	int r = ttrpc_call_method(&s->client, service, method, payload, timeout_ms, ret);
 
 	if (r)
 		return transport_failed(s, r);
@@ -59,4 +60,26 @@ enum exit_code session_call(struct session *s, const char *service, const char *
 		(const char *)ret->response.message.at, ttrpc_code_name(ret->response.code));
 	ttrpc_answer_fini(ret);
 	return EXIT_FAILED;
+}
+
+enum exit_code session_call(struct session *s, const char *service, const char *method, const struct pb_writer *request,
+			    struct ttrpc_answer *ret)
+{
+	return session_call_for(s, service, method, request, s->options->timeout_ms, ret);
+}
+
+enum exit_code session_data(struct session *s, int *ret_fd, u64 *ret_id)
+{
+	u64 deadline_ns = now_ns() + s->options->timeout_ms * 1000000ull;
+	char error[512];
+	int fd = target_connect(&s->target, PORT_DATA, s->options->timeout_ms, error, sizeof(error));
+
+	if (fd >= 0 && !ttrpc_read_until(fd, ret_id, sizeof(*ret_id), deadline_ns)) {
+		*ret_fd = fd;
+		return EXIT_OK;
+	}
+	fprintf(stderr, "pvdiag: %s\n", fd < 0 ? error : "the data port names no connection");
+	if (fd >= 0)
+		close(fd);
+	return EXIT_NOBODY;
 }

@@ -11,19 +11,20 @@
 
 #include "lib/log/kmsg.h"
 #include "lib/os/cleanup.h"
+#include "spec/hv.h"
+#include "spec/hv_msr.h"
 
 LOG_DOMAIN("control");
 
 #define UNCLAIMED_NS 30000000000ull
-#define CRASH_NOTIFY BIT(63) /* HV_CRASH_CTL: the parameters are valid (TLFS, guest crash enlightenment) */
 #define CRASH_MAGIC 0x50565457ull /* parameter 0 of our own crash reports: "PVTW", the worker ended */
 #define LAST_VTL_OURS 2
 
 /* ---- what the host is told */
-static void tell_crash(struct control *c, unsigned vp, unsigned vtl, const u64 parameters[5])
+static void tell_crash(struct control *c, unsigned vp, unsigned vtl, u64 control, const u64 parameters[5])
 {
 	if (c->get)
-		get_notify_crash(c->get, vp, vtl, CRASH_NOTIFY, parameters);
+		get_notify_crash(c->get, vp, vtl, control, parameters);
 }
 
 /* the worker is of no use any more: by policy a new life for the VM, or a report and an operator's look */
@@ -43,18 +44,19 @@ static void worker_failed(struct control *c, const char *why)
 			get_notify_reset(c->get);
 	} else {
 		c->state = CONTROL_CRASHED;
-		tell_crash(c, 0, LAST_VTL_OURS, parameters);
+		tell_crash(c, 0, LAST_VTL_OURS, HV_CRASH_CTL_NOTIFY, parameters);
 	}
 }
 
+/* control goes as the guest wrote it: with the bit for a text, the host may read that from the guest's memory itself */
 static void guest_crashed(struct control *c, const struct link_notify *n)
 {
-	unsigned long long p[5] = { 0 };
+	u64 values[6] = { 0 }; /* P0 to P4, control */
 
-	/* the worker's text carries the five crash registers (vmm/vp/msr.c) */
-	if (sscanf(n->text, "guest crash %llx %llx %llx %llx %llx", &p[0], &p[1], &p[2], &p[3], &p[4]) != 5)
-		log_at(LOG_WARN, "guest crash without parameters: %s", n->text);
-	tell_crash(c, n->vp, 0, (const u64[5]){ p[0], p[1], p[2], p[3], p[4] });
+	for (u32 i = 0; i < n->register_count; i++)
+		if (n->registers[i].name >= HV_REGISTER_GUEST_CRASH_P0 && n->registers[i].name <= HV_REGISTER_GUEST_CRASH_CTL)
+			values[n->registers[i].name - HV_REGISTER_GUEST_CRASH_P0] = n->registers[i].value[0];
+	tell_crash(c, n->vp, 0, values[5], values);
 }
 
 static void worker_notified(struct child *child, const struct link_notify *n)
@@ -65,7 +67,8 @@ static void worker_notified(struct child *child, const struct link_notify *n)
 	switch (n->type) {
 	case LINK_STARTED:
 		c->state = CONTROL_RUNNING;
-		c->vtl0_started_ns = exec_now_ns(c->exec);
+		c->vtl0_started_ns = n->now_ns;
+		boot_begins(&c->boot, BOOT_VTL0, n->now_ns);
 		if (c->get)
 			get_notify_started(c->get, 0, "");
 		return;
@@ -82,7 +85,7 @@ static void worker_notified(struct child *child, const struct link_notify *n)
 	case LINK_TRIPLE_FAULT:
 		c->state = CONTROL_CRASHED;
 		if (c->get)
-			get_notify_triple_fault(c->get, n->vp);
+			get_notify_triple_fault(c->get, n->vp, n->registers, n->register_count);
 		return;
 	case LINK_GUEST_CRASH: guest_crashed(c, n); return;
 	case LINK_FAILED: worker_failed(c, n->text); return;
@@ -101,24 +104,43 @@ static void worker_ended(struct child *child)
 }
 
 /* ---- start, step by step: diagnostics first, so that a failure of the rest can be looked at */
-void host_ready(struct control *c)
+int control_start_worker(struct control *c)
+{
+	if (c->worker.pid || c->worker.link)
+		return -EBUSY;
+	c->worker.notified = worker_notified;
+	c->worker.ended = worker_ended;
+	c->state = CONTROL_STARTING_VTL0;
+	return child_start(&c->worker, &c->fds);
+}
+
+int control_start_vtl0(struct control *c)
 {
 	c->state = CONTROL_STARTING_VTL0;
+	boot_begins(&c->boot, BOOT_WORKER, exec_now_ns(c->exec));
 	int r = machine_open(&c->fds);
 
 	if (!r)
 		r = settings_start(c);
-	if (!r) {
-		c->worker.notified = worker_notified;
-		c->worker.ended = worker_ended;
-		r = child_start(&c->worker, &c->fds);
-	}
 	if (!r)
-		return;
+		r = control_start_worker(c);
+	if (!r)
+		return 0;
 	c->state = CONTROL_FAILED;
 	log_err(r, "VTL0 cannot be started; diagnostics stay up");
 	if (c->get)
 		get_notify_started(c->get, r, "VTL0 cannot be started: see the firmware's log");
+	return r;
+}
+
+void host_ready(struct control *c)
+{
+	if (c->wait_for_start) {
+		c->state = CONTROL_WAITING;
+		log_at(LOG_NOTICE, "VTL0 waits to be started: pvdiag start");
+	} else if (control_start_vtl0(c)) {
+		return; /* said; diagnostics show the rest */
+	}
 }
 
 static int vsock_listen(unsigned port, int *ret)
@@ -149,6 +171,7 @@ static int serve(struct control *c)
 	c->data = data_create(c->exec, UNCLAIMED_NS);
 	if (!c->server || !c->data)
 		return log_err(-ENOMEM, "diagnostics server");
+	processes_init(&c->processes, c->exec, c->data);
 	if (vsock_listen(DIAG_PORT_CONTROL, &control_fd))
 		return 0; /* said; a VM without diagnostics is better than none */
 	if (ttrpc_server_listen(c->server, control_fd))
@@ -159,9 +182,18 @@ static int serve(struct control *c)
 	return 0;
 }
 
+static bool switched_on(const char *name, const char *other_name)
+{
+	const char *value = getenv(name);
+
+	value = value ? value : getenv(other_name);
+	return value && *value && strcmp(value, "0");
+}
+
 static void read_environment(struct control *c)
 {
 	const char *filter = getenv("PARAVANE_LOG"), *death = getenv("PARAVANE_ON_WORKER_DEATH");
+	const char *diagnostics = getenv("PARAVANE_DIAGNOSTICS");
 
 	if (filter && log_set_filter(filter))
 		log_at(LOG_WARN, "PARAVANE_LOG=%s is not a log filter", filter);
@@ -169,6 +201,12 @@ static void read_environment(struct control *c)
 		c->on_worker_death = WORKER_DEATH_RESET;
 	else if (death && strcmp(death, "crash"))
 		log_at(LOG_WARN, "PARAVANE_ON_WORKER_DEATH=%s: neither crash nor reset; crash it is", death);
+	/* a policy that is misspelt is not one that is off */
+	c->restricted = diagnostics && strcmp(diagnostics, "full");
+	if (c->restricted)
+		log_at(LOG_NOTICE, "diagnostics are restricted: no programs, no files, no changes%s",
+		       strcmp(diagnostics, "restricted") ? " (PARAVANE_DIAGNOSTICS is neither full nor restricted)" : "");
+	c->wait_for_start = switched_on("PARAVANE_WAIT_FOR_START", "OPENHCL_WAIT_FOR_START");
 }
 
 int control_main(int argc, char **argv)
@@ -184,6 +222,8 @@ int control_main(int argc, char **argv)
 		return 1;
 	c->worker.exec = c->exec;
 	c->started_ns = exec_now_ns(c->exec);
+	boot_init(&c->boot);
+	boot_begins(&c->boot, BOOT_CONTROL, c->started_ns);
 	if (serve(c))
 		return 1;
 	host_start(c);

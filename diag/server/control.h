@@ -1,7 +1,9 @@
 /* The control process: owns VTL0's memory and the VTL, talks to the host (GET), keeps the worker, serves diagnostics. */
 #pragma once
 
+#include "diag/server/boot.h"
 #include "diag/server/data.h"
+#include "diag/server/process.h"
 #include "diag/server/stream.h"
 #include "diag/server/worker.h"
 #include "lib/rpc/server.h"
@@ -12,8 +14,8 @@
 #define DIAG_PORT_DATA 2
 
 enum control_state {
-	CONTROL_STARTING, CONTROL_ASKING_HOST, CONTROL_STARTING_VTL0, CONTROL_RUNNING, CONTROL_FAILED, CONTROL_POWERED_OFF,
-	CONTROL_RESETTING, CONTROL_CRASHED,
+	CONTROL_STARTING, CONTROL_ASKING_HOST, CONTROL_WAITING, CONTROL_STARTING_VTL0, CONTROL_RUNNING, CONTROL_FAILED,
+	CONTROL_POWERED_OFF, CONTROL_RESETTING, CONTROL_CRASHED,
 };
 enum worker_death { WORKER_DEATH_CRASH, WORKER_DEATH_RESET };
 
@@ -29,6 +31,8 @@ struct control {
 	struct exec *exec;
 	enum control_state state;
 	enum worker_death on_worker_death;
+	bool wait_for_start;           /* VTL0 is started by diag.UnderhillDiag.Start */
+	bool restricted;               /* the production policy: no programs, no files, no changes */
 	struct child worker;
 	struct child_fds fds;
 	struct get *get;               /* NULL: none */
@@ -41,14 +45,17 @@ struct control {
 	struct ttrpc_server *server;   /* NULL in tests of single parts */
 	struct data_port *data;
 	struct streams streams;
+	struct processes processes;
+	unsigned files_open;
 	const char *kmsg_path;
 	unsigned inspections;          /* under way */
-	u64 inspect_requests, update_requests, ping_requests, kmsg_requests;
+	u64 inspect_requests, update_requests, ping_requests, kmsg_requests, file_requests, refused_requests;
 	u64 started_ns, vtl0_started_ns;
+	struct boot_times boot;
 };
 
 /* ---- service.c */
-/* the methods of diag.OpenhclDiag, diag.UnderhillDiag and inspect.InspectService; their context is a struct control */
+/* the methods of the services in service.h; their context is a struct control */
 extern const struct ttrpc_method control_methods[];
 extern const unsigned control_method_count;
 
@@ -79,5 +86,9 @@ int settings_start(struct control *c) __must_check;
 bool settings_notified(struct control *c, u16 id, struct bytes body);
 
 /* ---- control.c */
+/* VTL0's memory, its settings, its worker. -errno, said, and the host was told */
+int control_start_vtl0(struct control *c) __must_check;
+/* the worker, VTL0's memory being there; -EBUSY: one runs. -errno, said. */
+int control_start_worker(struct control *c) __must_check;
 /* the program: never returns while the machine lives; then an exit status, told in the log */
 int control_main(int argc, char **argv);

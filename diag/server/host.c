@@ -54,6 +54,9 @@ static int time_came(struct get_question *q, struct bytes answer)
 
 	if (!bytes_copy(&answer, &t, sizeof(t)) || t.utc < EPOCH_1601_TO_1970)
 		return -EPROTO;
+	struct control *c = container_of(q, struct control, time_question);
+
+	boot_reference(&c->boot, t.reference_time, exec_now_ns(c->exec));
 	struct timespec now = {
 		.tv_sec = (time_t)((t.utc - EPOCH_1601_TO_1970) / HUNDRED_NS_PER_S),
 		.tv_nsec = (long)((t.utc - EPOCH_1601_TO_1970) % HUNDRED_NS_PER_S * 100),
@@ -134,6 +137,7 @@ static void try_open(struct timer *timer)
 void host_start(struct control *c)
 {
 	c->state = CONTROL_ASKING_HOST;
+	boot_begins(&c->boot, BOOT_HOST, exec_now_ns(c->exec));
 	c->get = get_create(c->exec, &port, c, &events, c);
 	if (!c->get) {
 		without_host(c, "out of memory for GET");

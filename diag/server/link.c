@@ -116,7 +116,7 @@ static void flush(struct link *l)
 static void submit(struct link *l, struct link_query *q, unsigned slot)
 {
 	struct link_request r = { .id = l->next_id++, .op = (u8)q->op, .depth = (u8)MIN(q->depth, 255u),
-				  .path_len = q->path_len, .value_len = q->value_len };
+				  .path_len = q->path_len, .value_len = q->value_len, .limit = (u16)q->limit };
 	size_t len = (size_t)q->path_len + q->value_len;
 
 	r.len = (u32)(sizeof(r) - sizeof(r.len) + len);
@@ -164,6 +164,7 @@ int link_query_set(struct link_query *q, enum link_op op, const char *path, unsi
 		return -ENAMETOOLONG;
 	q->op = op;
 	q->depth = depth;
+	q->limit = 0;
 	q->path_len = (u16)path_len;
 	q->value_len = (u16)value_len;
 	memcpy(q->text, path, path_len);

@@ -14,6 +14,7 @@ struct link;
 struct link_query {
 	enum link_op op;
 	unsigned depth;
+	enum node_sensitivity limit;  /* may be set after link_query_set(); 0: everything */
 	char text[LINK_BODY_MAX + 1]; /* path, then value */
 	u16 path_len, value_len;
 	/* once; error -errno, or 0 and the reply's body (valid during the call). -ETIMEDOUT, -EPIPE without a worker. */

@@ -1,223 +1,14 @@
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+/* Which method is whose. */
+#include "diag/server/crash_service.h"
+#include "diag/server/service.h"
 
-#include "diag/server/control.h"
-#include "lib/log/log.h"
-
-LOG_DOMAIN("diag");
-
-#define PATH_LEN_MAX 256
-#define VALUE_LEN_MAX 512
-#define WORKER_TIMEOUT_NS 2000000000ull
-#define MARGIN_NS 100000000ull /* our answer, even "the worker does not", should beat the client's deadline */
-
-/* one Inspect or Update: first the worker's part, then our own */
-struct inspection {
-	struct control *control;
-	struct ttrpc_call *call;
-	struct inspect_request request;
-	struct link_query query;
-	struct tree tree;
-	bool is_update;
-	char path[PATH_LEN_MAX], value[VALUE_LEN_MAX];
-};
-
-/* a protobuf string as a C string; false: too long, or a NUL in it */
-static bool copy_text(struct bytes b, char *out, size_t size)
+bool service_restricted(struct control *c, struct ttrpc_call *call, const char *method)
 {
-	if (b.left >= size || memchr(b.at, 0, b.left))
+	if (!c->restricted)
 		return false;
-	if (b.left)
-		memcpy(out, b.at, b.left);
-	out[b.left] = 0;
+	c->refused_requests++;
+	ttrpc_fail(call, TTRPC_PERMISSION_DENIED, "%s is disabled here (PARAVANE_DIAGNOSTICS=restricted)", method);
 	return true;
-}
-
-static void inspection_end(struct inspection *i)
-{
-	i->control->inspections--;
-	free(i);
-}
-
-static void answer_node(struct inspection *i, struct bytes node)
-{
-	struct pb_writer w;
-
-	pb_init(&w);
-	pb_bytes(&w, 1, node.at, node.left); /* InspectResponse.result, UpdateResponse.new_value */
-	if (w.failed)
-		ttrpc_fail(i->call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-	else
-		ttrpc_reply(i->call, w.data, w.len);
-	pb_fini(&w);
-}
-
-static void evaluated(struct inspect_request *request, struct node *node)
-{
-	struct inspection *i = container_of(request, struct inspection, request);
-	struct pb_writer w;
-
-	pb_init(&w);
-	if (!node) {
-		ttrpc_fail(i->call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-	} else if (!i->is_update) {
-		node_encode(node, &w);
-		if (w.failed)
-			ttrpc_fail(i->call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-		else
-			answer_node(i, bytes_of(w.data, w.len));
-	} else if (node_encode_value(node, &w) || w.failed) {
-		ttrpc_fail(i->call, TTRPC_UNKNOWN, "%s", node->kind == NODE_FAILED ? node_error_text(node) : "not a value");
-	} else {
-		answer_node(i, bytes_of(w.data, w.len));
-	}
-	pb_fini(&w);
-	node_destroy(node);
-	inspection_end(i);
-}
-
-static void evaluate(struct inspection *i)
-{
-	inspect_start(&i->request, i->control->exec, tree_inspect, &i->tree);
-}
-
-static void worker_inspected(struct link_query *q, int error, struct bytes body)
-{
-	struct inspection *i = container_of(q, struct inspection, query);
-
-	i->tree.vm_error = error;
-	i->tree.vm = body;
-	evaluate(i);
-}
-
-static void worker_updated(struct link_query *q, int error, struct bytes body)
-{
-	struct inspection *i = container_of(q, struct inspection, query);
-
-	if (error)
-		ttrpc_fail(i->call, TTRPC_UNKNOWN, "%s", error == -EPIPE ? "no worker runs" :
-			   error == -EPERM ? "immutable node" : error == -ENOENT ? "not found" : strerror(-error));
-	else
-		answer_node(i, body);
-	inspection_end(i);
-}
-
-/* the log filter is one for all processes: the worker's follows ours, and its refusal would change nothing here */
-static void filter_followed(struct link_query *q, int error, struct bytes body)
-{
-	struct inspection *i = container_of(q, struct inspection, query);
-
-	if (error && error != -EPIPE)
-		log_at(LOG_WARN, "the worker's log filter: %s", strerror(-error));
-	evaluate(i);
-}
-
-static bool is_filter(const char *path)
-{
-	while (*path == '/')
-		path++;
-	return !strcmp(path, "trace/filter");
-}
-
-static u64 worker_time(const struct inspection *i)
-{
-	u64 left = ttrpc_call_time_left(i->call, WORKER_TIMEOUT_NS + MARGIN_NS);
-
-	return left > 2 * MARGIN_NS ? left - MARGIN_NS : left / 2;
-}
-
-static void ask_worker(struct inspection *i, enum link_op op, const char *path, unsigned depth,
-		       void (*done)(struct link_query *, int, struct bytes))
-{
-	i->query.done = done;
-	if (link_query_set(&i->query, op, path, depth, i->is_update ? i->value : NULL))
-		done(&i->query, -ENAMETOOLONG, bytes_of(NULL, 0));
-	else
-		link_ask(i->control->worker.link, &i->query, worker_time(i));
-}
-
-static struct inspection *inspection_create(struct control *c, struct ttrpc_call *call)
-{
-	struct inspection *i = calloc(1, sizeof(*i));
-
-	if (!i)
-		return NULL;
-	c->inspections++;
-	i->control = c;
-	i->call = call;
-	i->tree.control = c;
-	i->request = (struct inspect_request){ .path = i->path, .done = evaluated };
-	return i;
-}
-
-/* InspectRequest {path 1, depth 2} (inspect_service.proto) */
-static void on_inspect(void *context, struct ttrpc_call *call, struct bytes payload)
-{
-	struct control *c = context;
-	struct inspection *i = inspection_create(c, call);
-	char path[PATH_LEN_MAX];
-	struct pb_field f;
-	bool bad = false, fits = true;
-	unsigned depth;
-
-	c->inspect_requests++;
-	if (!i) {
-		ttrpc_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-		return;
-	}
-	while (pb_next(&payload, &f, &bad)) {
-		if (f.number == 1 && f.wire == PB_BYTES)
-			fits &= copy_text(f.body, i->path, sizeof(i->path));
-		else if (f.number == 2 && f.wire == PB_VARINT)
-			i->request.depth = (unsigned)MIN(f.value, (u64)NODE_DEPTH_MAX - 1);
-	}
-	if (bad || !fits) {
-		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, bad ? "malformed request" : "the path is too long");
-		inspection_end(i);
-	} else if (tree_needs_worker(i->path, i->request.depth, path, sizeof(path), &depth)) {
-		ask_worker(i, LINK_INSPECT, path, depth, worker_inspected);
-	} else {
-		evaluate(i);
-	}
-}
-
-/* UpdateRequest {path 1, value 2} */
-static void on_update(void *context, struct ttrpc_call *call, struct bytes payload)
-{
-	struct control *c = context;
-	struct inspection *i = inspection_create(c, call);
-	char path[PATH_LEN_MAX];
-	struct pb_field f;
-	bool bad = false, fits = true;
-	unsigned depth;
-
-	c->update_requests++;
-	if (!i) {
-		ttrpc_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-		return;
-	}
-	i->is_update = true;
-	i->request.update = i->value;
-	while (pb_next(&payload, &f, &bad)) {
-		if (f.number == 1 && f.wire == PB_BYTES)
-			fits &= copy_text(f.body, i->path, sizeof(i->path));
-		else if (f.number == 2 && f.wire == PB_BYTES)
-			fits &= copy_text(f.body, i->value, sizeof(i->value));
-	}
-	if (bad || !fits) {
-		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, bad ? "malformed request" : "path or value is too long");
-		inspection_end(i);
-	} else if (tree_needs_worker(i->path, 0, path, sizeof(path), &depth)) {
-		ask_worker(i, LINK_UPDATE, path, 0, worker_updated);
-	} else if (is_filter(i->path)) {
-		ask_worker(i, LINK_UPDATE, "trace/filter", 0, filter_followed);
-	} else {
-		evaluate(i);
-	}
 }
 
 static void on_ping(void *context, struct ttrpc_call *call, struct bytes payload)
@@ -226,46 +17,39 @@ static void on_ping(void *context, struct ttrpc_call *call, struct bytes payload
 	ttrpc_reply(call, NULL, 0);
 }
 
-/* KmsgRequest {follow 1, conn 2} (diag.proto); answered when the stream has begun */
-static void on_kmsg(void *context, struct ttrpc_call *call, struct bytes payload)
+static void on_exec(void *context, struct ttrpc_call *call, struct bytes payload)
 {
 	struct control *c = context;
-	bool follow = false, bad = false;
-	struct pb_field f;
-	u64 id = 0;
 
-	c->kmsg_requests++;
-	while (pb_next(&payload, &f, &bad)) {
-		if (f.number == 1 && f.wire == PB_VARINT)
-			follow = f.value != 0;
-		else if (f.number == 2 && f.wire == PB_VARINT)
-			id = f.value;
-	}
-	if (bad) {
-		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, "malformed request");
-		return;
-	}
-	int conn = data_claim(c->data, id);
+	if (!service_restricted(c, call, "Exec"))
+		processes_exec(&c->processes, call, payload);
+}
 
-	if (conn < 0) {
-		ttrpc_fail(call, TTRPC_UNKNOWN, "invalid connection id");
-		return;
-	}
-	int source = open(c->kmsg_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	int r = source < 0 ? -errno : stream_start(&c->streams, source, conn, follow);
+static void on_wait(void *context, struct ttrpc_call *call, struct bytes payload)
+{
+	processes_wait(&((struct control *)context)->processes, call, payload);
+}
 
-	if (source < 0)
-		close(conn);
-	if (r)
-		ttrpc_fail(call, TTRPC_UNKNOWN, "%s: %s", c->kmsg_path, strerror(-r));
-	else
-		ttrpc_reply(call, NULL, 0);
+static void on_memory_profile(void *context, struct ttrpc_call *call, struct bytes payload)
+{
+	ttrpc_fail(call, TTRPC_UNIMPLEMENTED, "this firmware has no memory profiler; inspect proc shows each process's memory");
 }
 
 const struct ttrpc_method control_methods[] = {
 	{ "diag.OpenhclDiag", "Ping", on_ping },
-	{ "diag.UnderhillDiag", "Kmsg", on_kmsg },
-	{ "inspect.InspectService", "Inspect", on_inspect },
-	{ "inspect.InspectService", "Update", on_update },
+	{ "diag.OpenhclDiag", "MemoryProfileTrace", on_memory_profile },
+	{ "diag.UnderhillDiag", "Exec", on_exec },
+	{ "diag.UnderhillDiag", "Wait", on_wait },
+	{ "diag.UnderhillDiag", "Start", vm_service_start },
+	{ "diag.UnderhillDiag", "Crash", on_crash },
+	{ "diag.UnderhillDiag", "Restart", vm_service_restart },
+	{ "diag.UnderhillDiag", "Pause", vm_service_pause },
+	{ "diag.UnderhillDiag", "Resume", vm_service_resume },
+	{ "diag.UnderhillDiag", "DumpSavedState", vm_service_save },
+	{ "diag.UnderhillDiag", "PacketCapture", vm_service_capture },
+	{ "diag.UnderhillDiag", "Kmsg", file_service_kmsg },
+	{ "diag.UnderhillDiag", "ReadFile", file_service_read },
+	{ "inspect.InspectService", "Inspect", inspect_service_inspect },
+	{ "inspect.InspectService", "Update", inspect_service_update },
 };
 const unsigned control_method_count = ARRAY_SIZE(control_methods);

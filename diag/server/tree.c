@@ -151,6 +151,28 @@ static void proc_inspect(void *object, struct inspect *in)
 		inspect_child(in, "worker", process_inspect, &c->worker.pid);
 }
 
+/* which process is which, where OpenHCL's client looks for it (openhcl/diag_client/src/lib.rs, get_pid) */
+static void host_inspect(void *name, struct inspect *in)
+{
+	inspect_str(in, "name", name);
+}
+
+static void hosts_inspect(void *object, struct inspect *in)
+{
+	struct control *c = object;
+	char init[] = "init", control[] = "control", worker[] = "worker";
+
+	inspect_child_index(in, 1, host_inspect, init);
+	inspect_child_index(in, (unsigned)getpid(), host_inspect, control);
+	if (c->worker.pid > 0)
+		inspect_child_index(in, (unsigned)c->worker.pid, host_inspect, worker);
+}
+
+static void mesh_inspect(void *object, struct inspect *in)
+{
+	inspect_child(in, "hosts", hosts_inspect, object);
+}
+
 /* ---- ours */
 static void build_inspect(void *object, struct inspect *in)
 {
@@ -194,18 +216,24 @@ static void diag_inspect(void *object, struct inspect *in)
 	inspect_count(in, "update", c->update_requests);
 	inspect_count(in, "ping", c->ping_requests);
 	inspect_count(in, "kmsg", c->kmsg_requests);
+	inspect_count(in, "file", c->file_requests);
+	inspect_count(in, "refused", c->refused_requests);
+	inspect_bool(in, "restricted", c->restricted);
+	inspect_u64(in, "files_open", c->files_open);
 	if (c->server)
 		inspect_child(in, "rpc", rpc_inspect, c);
 	if (c->data)
 		inspect_child(in, "data", data_inspect, c->data);
 	inspect_child(in, "streams", streams_inspect, &c->streams);
+	inspect_child(in, "processes", processes_inspect, &c->processes);
 	inspect_child(in, "executor", exec_inspect, c);
 }
 
 static const char *state_name(enum control_state state)
 {
 	static const char *const names[] = {
-		"starting", "asking_host", "starting_vtl0", "running", "failed", "powered_off", "resetting", "crashed",
+		"starting", "asking_host", "waiting_for_start", "starting_vtl0", "running", "failed", "powered_off",
+		"resetting", "crashed",
 	};
 
 	return names[state];
@@ -218,6 +246,8 @@ void tree_inspect(void *object, struct inspect *in)
 
 	inspect_str(in, "control_state", state_name(c->state));
 	inspect_child(in, "build_info", build_inspect, c);
+	inspect_child(in, "mesh", mesh_inspect, c);
+	inspect_child(in, "boot", boot_inspect, &c->boot);
 	inspect_child(in, "trace", inspect_log, c);
 	inspect_child(in, "proc", proc_inspect, c);
 	if (c->get)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "host/pvhost/options.h"
+#include "host/vmbus/crash.h"
 #include "host/vmbus/get.h"
 #include "host/vmbus/hvsock.h"
 #include "host/vmbus/uart.h"
@@ -9,7 +10,7 @@
 #include "host/vtl/partition.h"
 #include "lib/igvm/igvm.h"
 
-enum machine_end { MACHINE_RUNNING, MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_FAILED };
+enum machine_end { MACHINE_RUNNING, MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_CRASHED, MACHINE_FAILED };
 
 struct machine {
 	const struct options *options;
@@ -17,6 +18,7 @@ struct machine {
 	struct vmbus *vmbus;
 	struct get *get;
 	struct hvsock *hvsock;
+	struct crash *crash;         /* NULL without --crash-dumps */
 	struct uart *uart[2];
 	struct nvme_target *nvme[NVME_MAX];
 	struct vpci *vpci[NVME_MAX]; /* each with the controller of its number */
@@ -35,6 +37,7 @@ struct machine {
 	void (*settings_answered)(void *ctx, int result, const char *text);
 	void *settings_ctx;
 	u64 resets;
+	u32 crashes;                 /* of the firmware, since its guest ran last */
 	bool vtl0_started;
 	_Atomic int pending_end; /* enum machine_end, from any thread */
 	struct loop_work end_work;

@@ -1,3 +1,3 @@
-SRCS := node.c wire.c print.c inspect.c log.c
+SRCS := node.c since.c wire.c print.c inspect.c log.c
 DEPS := lib/core lib/log lib/rpc lib/task
 FLAVOURS := target native host fuzz

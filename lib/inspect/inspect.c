@@ -22,7 +22,7 @@ struct inspect {
 	const char *path;       /* what is left of it */
 	unsigned depth;
 	const char *update;
-	enum node_sensitivity sensitivity;
+	enum node_sensitivity sensitivity, limit;
 	struct evaluation *evaluation;
 	bool found;
 };
@@ -38,6 +38,7 @@ struct deferred {
 	char path[PATH_MAX_LEN];
 	char *update;
 	unsigned depth;
+	enum node_sensitivity limit;
 };
 
 /* the first component of path is name: *ret_rest is what follows it */
@@ -60,7 +61,7 @@ static bool step(const char *path, const char *name, const char **ret_rest)
  */
 static struct node *enter(struct inspect *in, const char *name, const char **ret_rest)
 {
-	if (!in->dir)
+	if (!in->dir || (in->limit && in->sensitivity > in->limit))
 		return NULL;
 	if (*in->path) {
 		if (in->found || !step(in->path, name, ret_rest))
@@ -200,7 +201,7 @@ void inspect_child(struct inspect *in, const char *name, inspect_fn fn, void *ob
 	if (!node)
 		return;
 	struct inspect below = { .dir = node, .path = rest, .depth = depth, .update = in->update,
-				 .sensitivity = NODE_UNSPECIFIED, .evaluation = in->evaluation };
+				 .sensitivity = NODE_UNSPECIFIED, .limit = in->limit, .evaluation = in->evaluation };
 
 	evaluate(&below, fn, object);
 }
@@ -364,7 +365,7 @@ static void evaluate_there(struct op *op, int ignored)
 	d->answer = node_create("", NODE_UNEVALUATED);
 	if (d->answer) {
 		struct inspect in = { .dir = d->answer, .path = d->path, .depth = d->depth, .update = d->update,
-				      .sensitivity = NODE_UNSPECIFIED };
+				      .sensitivity = NODE_UNSPECIFIED, .limit = d->limit };
 
 		evaluate(&in, d->fn, d->object);
 	}
@@ -389,7 +390,8 @@ void inspect_defer(struct inspect *in, const char *name, struct exec *exec, insp
 		fail(node, NODE_INTERNAL, NULL);
 		return;
 	}
-	*d = (struct deferred){ .evaluation = e, .there = exec, .fn = fn, .object = object, .place = node, .depth = depth };
+	*d = (struct deferred){ .evaluation = e, .there = exec, .fn = fn, .object = object, .place = node, .depth = depth,
+				.limit = in->limit };
 	snprintf(d->path, sizeof(d->path), "%s", rest);
 	if (in->update && !(d->update = strdup(in->update))) {
 		free(d);
@@ -399,17 +401,17 @@ void inspect_defer(struct inspect *in, const char *name, struct exec *exec, insp
 	exec_post(exec, &d->op, evaluate_there, 0);
 }
 
-static struct node *evaluate_root(struct evaluation *e, const char *path, unsigned depth, const char *update,
-				  inspect_fn fn, void *object)
+static struct node *evaluate_root(struct evaluation *e, const struct inspect_request *q, inspect_fn fn, void *object)
 {
 	struct node *root = node_create("", NODE_UNEVALUATED);
+	const char *path = q->path;
 
 	if (!root)
 		return NULL;
 	while (*path == '/')
 		path++;
-	struct inspect in = { .dir = root, .path = path, .depth = depth, .update = update,
-			      .sensitivity = NODE_UNSPECIFIED, .evaluation = e };
+	struct inspect in = { .dir = root, .path = path, .depth = q->depth, .update = q->update,
+			      .sensitivity = NODE_UNSPECIFIED, .limit = q->limit, .evaluation = e };
 
 	evaluate(&in, fn, object);
 	return root;
@@ -426,7 +428,7 @@ void inspect_start(struct inspect_request *request, struct exec *home, inspect_f
 	e->request = request;
 	e->home = home;
 	e->timer.fire = timed_out;
-	e->root = evaluate_root(e, request->path, request->depth, request->update, fn, object);
+	e->root = evaluate_root(e, request, fn, object);
 	if (!e->pending) {
 		finish(e);
 		return;
@@ -437,5 +439,5 @@ void inspect_start(struct inspect_request *request, struct exec *home, inspect_f
 
 struct node *inspect_now(const char *path, unsigned depth, const char *update, inspect_fn fn, void *object)
 {
-	return evaluate_root(NULL, path, depth, update, fn, object);
+	return evaluate_root(NULL, &(struct inspect_request){ .path = path, .depth = depth, .update = update }, fn, object);
 }

@@ -52,6 +52,8 @@ struct inspect_request {
 	unsigned depth;        /* 0: the node itself is not evaluated */
 	const char *update;    /* text of the new value, or NULL */
 	u64 timeout_ns;        /* for deferred children; 0: 1 s */
+	/* what is more sensitive than this is not there, for this request; 0: everything is */
+	enum node_sensitivity limit;
 	/* on the home executor, once; node belongs to the callee (NULL: out of memory) */
 	void (*done)(struct inspect_request *, struct node *node);
 };

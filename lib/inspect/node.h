@@ -43,6 +43,12 @@ struct node *node_find(const struct node *dir, const char *name);
 /* follows "a/b/c" */
 struct node *node_walk(struct node *node, const char *path);
 
+/*
+ * A tree like now, in which each counter that before has too is a rate: a double with NODE_COUNT, by the second. The caller's;
+ * NULL when out of memory.
+ */
+struct node *node_since(const struct node *now, const struct node *before, double seconds) __must_check;
+
 /* the bytes of inspect.Node, without a tag */
 void node_encode(const struct node *node, struct pb_writer *w);
 /* the bytes of inspect.Value: what an update answers. -EINVAL when node is not a value */

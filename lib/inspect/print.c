@@ -96,7 +96,10 @@ static void put_value(struct pb_writer *w, const struct node *node, bool json)
 		break;
 	case NODE_FLOAT:
 	case NODE_DOUBLE:
-		putf(w, "%.17g", double_of(node));
+		if (node->flags & NODE_COUNT)
+			putf(w, json ? "%.3f" : "%.1f/s", double_of(node));
+		else
+			putf(w, "%.17g", double_of(node));
 		break;
 	case NODE_BOOL:
 		put(w, node->number ? "true" : "false");

@@ -21,7 +21,8 @@ static int wait_ready(int fd, short events, u64 deadline_ns)
 
 	for (;;) {
 		u64 now = now_ns();
-		int r = now >= deadline_ns ? 0 : poll(&p, 1, (int)((deadline_ns - now + MS - 1) / MS));
+		int wait_ms = deadline_ns == ~0ull ? -1 : (int)((deadline_ns - now + MS - 1) / MS);
+		int r = now >= deadline_ns ? 0 : poll(&p, 1, wait_ms);
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -102,7 +103,7 @@ int ttrpc_call_method(struct ttrpc_client *client, const char *service, const ch
 		      unsigned timeout_ms, struct ttrpc_answer *ret)
 {
 	/* the server's own "deadline exceeded" says more than our silence: leave it time to arrive */
-	u64 deadline_ns = now_ns() + (timeout_ms + 500u) * MS;
+	u64 deadline_ns = timeout_ms ? now_ns() + (timeout_ms + 500u) * MS : ~0ull;
 	u32 stream = client->next_stream;
 	struct pb_writer w;
 

@@ -15,8 +15,8 @@ struct ttrpc_answer {
 
 void ttrpc_client_init(struct ttrpc_client *client, int fd);
 /*
- * 0: an answer came, which may be a status. -ETIMEDOUT: none within timeout_ms (the server is told the same limit),
- * -EPIPE: the connection ended, -EPROTO: not ttrpc, other -errno of the socket. After an error the socket is of no use.
+ * 0: an answer came, which may be a status. -ETIMEDOUT: none within timeout_ms (the server is told the same limit; 0 waits for
+ * ever), -EPIPE: the connection ended, -EPROTO: not ttrpc, other -errno of the socket. After an error the socket is of no use.
  */
 int ttrpc_call_method(struct ttrpc_client *client, const char *service, const char *method, struct bytes payload,
 		      unsigned timeout_ms, struct ttrpc_answer *ret) __must_check;

@@ -175,3 +175,13 @@ bool pb_next(struct bytes *message, struct pb_field *ret, bool *ret_bad)
 	*ret = f;
 	return true;
 }
+
+bool pb_text(struct bytes b, char *out, size_t size)
+{
+	if (b.left >= size || (b.left && memchr(b.at, 0, b.left)))
+		return false;
+	if (b.left)
+		memcpy(out, b.at, b.left);
+	out[b.left] = 0;
+	return true;
+}

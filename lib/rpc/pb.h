@@ -39,5 +39,7 @@ struct pb_field {
 
 /* next field of the message; false at its end or when it is malformed: *ret_bad tells the two apart */
 bool pb_next(struct bytes *message, struct pb_field *ret, bool *ret_bad);
+/* a string field's bytes as a C string; false: too long for out, or a NUL in it */
+bool pb_text(struct bytes b, char *out, size_t size) __must_check;
 bool pb_read_varint(struct bytes *b, u64 *ret);
 static inline s64 pb_zigzag(u64 v) { return (s64)(v >> 1) ^ -(s64)(v & 1); }

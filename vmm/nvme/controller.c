@@ -141,7 +141,8 @@ static void event_came(struct nvme_io *io, int result, u32 dw0)
 	if (result || n->state != NVME_READY)
 		return; /* a controller without events, or a life that is over */
 	n->events++;
-	log_at(LOG_INFO, "%s: event %#x", n->config.name, dw0);
+	/* at most some a second: nothing stops a controller from having one after the other */
+	log_guest("%s: event %#x", n->config.name, dw0);
 	bringup_look(n, dw0 & 7, (u8)(dw0 >> 16));
 	event_request(n);
 }

@@ -40,7 +40,7 @@ static void resume(struct op *op, int ignored)
 	r = io_resume(vp);
 	if (r) {
 		vp_stop(vp);
-		vp->machine->event(vp->machine, VP_FAILED, vp->index, "an access could not be finished");
+		vp->machine->event(vp->machine, VP_FAILED, vp->index, "an access could not be finished", NULL);
 	}
 }
 
@@ -73,7 +73,10 @@ static int wait_in_guest(struct idle *idle)
 	hcl_clear_cancel(&vp->hcl);
 	if (exec_pending(vp->exec))
 		return 0;
+	u64 entered = __builtin_ia32_rdtsc();
+
 	r = hcl_run(&vp->hcl);
+	vp->tsc_in_vtl0 += __builtin_ia32_rdtsc() - entered;
 	if (r == -EINTR) {
 		vp->exits[EXIT_CANCELLED]++;
 		return 0;
@@ -86,7 +89,7 @@ static int wait_in_guest(struct idle *idle)
 		vp_stop(vp);
 		snprintf(text, sizeof(text), "VP %u cannot run: error %d", vp->index, -r);
 		log_err(r, "VP %u cannot run", vp->index);
-		vp->machine->event(vp->machine, VP_FAILED, vp->index, text);
+		vp->machine->event(vp->machine, VP_FAILED, vp->index, text, NULL);
 	}
 	return 0;
 }
@@ -178,6 +181,8 @@ void vp_inspect(void *object, struct inspect *in)
 
 	inspect_bool(in, "stopped", vp->stopped);
 	inspect_bool(in, "register_page", vp->hcl.page != NULL);
+	inspect_count(in, "tsc", __builtin_ia32_rdtsc());
+	inspect_count(in, "tsc_in_vtl0", vp->tsc_in_vtl0);
 	inspect_bool(in, "return_actions", vp->hcl.return_actions);
 	inspect_count(in, "signals_deferred", vp->signals_deferred);
 	inspect_count(in, "signals_called", vp->signals_called);
@@ -186,6 +191,7 @@ void vp_inspect(void *object, struct inspect *in)
 	inspect_count(in, "emulated", vp->emulated);
 	inspect_count(in, "not_emulated", vp->not_emulated);
 	inspect_count(in, "unknown_msrs", vp->unknown_msrs);
+	inspect_count(in, "crash_reports", vp->crashes);
 	inspect_hex(in, "last_unknown_msr", vp->last_unknown_msr);
 	inspect_count(in, "posts", vp->posts);
 	inspect_count(in, "signals", vp->signals);

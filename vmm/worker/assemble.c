@@ -151,6 +151,7 @@ static void partition_inspect(void *object, struct inspect *in)
 	inspect_bool(in, "isolated", w->layout.isolated);
 	inspect_bool(in, "stopping", atomic_load(&w->stopping));
 	inspect_count(in, "notifications", w->notifications);
+	pause_inspect(w, in);
 	inspect_child(in, "vps", vps_inspect, w);
 }
 

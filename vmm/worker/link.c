@@ -6,6 +6,8 @@
 
 LOG_DOMAIN("link");
 
+#define DEFERRED_NS 3000000000ull /* a VP that does not answer costs its node, not the request; clients wait five seconds */
+
 static void read_more(struct link_client *link);
 
 static void die(struct link_client *link, const char *why)
@@ -55,15 +57,22 @@ static void flush(struct link_client *link)
 	op_writev(link->exec, &link->write_op, link->fd, &link->write_iov, 1, ~0ull);
 }
 
-static void reply(struct link_client *link, u32 id, int error, const struct pb_writer *body)
+void link_reply(struct link_client *link, u32 id, int error, const struct bytes *body)
 {
-	size_t len = body && !error ? body->len : 0;
+	size_t len = body && !error ? body->left : 0;
 	struct link_reply r = { .len = (u32)(sizeof(r) - sizeof(r.len) + len), .id = id, .error = error };
 
 	pb_raw(&link->out, &r, sizeof(r));
 	if (len)
-		pb_raw(&link->out, body->data, len);
+		pb_raw(&link->out, body->at, len);
 	flush(link);
+}
+
+static void reply(struct link_client *link, u32 id, int error, const struct pb_writer *body)
+{
+	struct bytes b = body ? bytes_of(body->data, body->len) : bytes_of(NULL, 0);
+
+	link_reply(link, id, error, &b);
 }
 
 static int update_error(const struct node *node)
@@ -109,7 +118,8 @@ static void start(struct link_client *link, const struct link_request *r, const 
 	memcpy(slot->text + r->path_len + 1, body + r->path_len, r->value_len);
 	slot->request = (struct inspect_request){ .path = slot->text, .depth = r->depth,
 						  .update = r->op == LINK_UPDATE ? slot->text + r->path_len + 1 : NULL,
-						  .done = evaluated };
+						  .limit = (enum node_sensitivity)r->limit, .timeout_ns = DEFERRED_NS,
+							  .done = evaluated };
 	inspect_start(&slot->request, link->exec, link->root, link->object);
 }
 
@@ -147,6 +157,8 @@ static bool take(struct link_client *link)
 	}
 	if (r.op == LINK_SETTINGS && link->settings)
 		settings(link, r.id);
+	else if (r.op >= LINK_PAUSE && r.op <= LINK_SAVE && link->command)
+		link->command(link, (enum link_op)r.op, r.id);
 	else
 		start(link, &r, link->in + sizeof(r));
 	link->in_len -= total;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "lib/core/types.h"
+#include "spec/get.h"
 
 #define LINK_FD_REQUESTS 3
 #define LINK_FD_VTL 4
@@ -26,7 +27,11 @@
 
 enum link_op { LINK_INSPECT = 1, LINK_UPDATE = 2, LINK_STOP = 3, /* stop all VPs, reply, end with status 0 */
 	       /* fd 8 has another document. Body of the reply: empty, or why nothing was changed, as GET's result document */
-	       LINK_SETTINGS = 4 };
+	       LINK_SETTINGS = 4,
+	       LINK_PAUSE = 5,    /* no VP enters VTL0; answered when none is in it. -EALREADY,
+		       -EAGAIN (VTL0 was not started yet) */
+	       LINK_RESUME = 6,   /* -EALREADY when not paused */
+	       LINK_SAVE = 7 };   /* body: the devices' saved state (lib/state), taken while no VP runs */
 
 struct link_request {
 	u32 len;       /* of what follows this field */
@@ -35,7 +40,7 @@ struct link_request {
 	u8 depth;
 	u16 path_len;
 	u16 value_len;
-	u16 reserved;
+	u16 limit;     /* inspect: enum node_sensitivity, 0 for everything */
 };
 _Static_assert(sizeof(struct link_request) == 16, "link request");
 
@@ -56,8 +61,12 @@ enum link_notification {
 };
 
 #define LINK_TEXT_MAX 240u
+#define LINK_REGISTERS_MAX 40u
 struct link_notify {
 	u32 type;
 	u32 vp;
+	u64 now_ns;               /* CLOCK_MONOTONIC, when it happened */
 	char text[LINK_TEXT_MAX]; /* NUL-terminated */
+	u32 register_count;       /* with TRIPLE_FAULT and GUEST_CRASH (vmm/vp/vp.h) */
+	struct get_register registers[LINK_REGISTERS_MAX];
 };

@@ -12,19 +12,30 @@
 #include "lib/log/kmsg.h"
 #include "lib/log/log.h"
 #include "lib/os/cleanup.h"
+#include "lib/os/file.h"
 #include "vmm/mem/protect.h"
 #include "vmm/worker/nvme.h"
 
 LOG_DOMAIN("worker");
 
-void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text)
+static void notify(struct worker *w, enum link_notification type, unsigned vp, const char *text,
+		   const struct vp_registers *registers)
 {
-	struct link_notify n = { .type = type, .vp = vp };
+	struct link_notify n = { .type = type, .vp = vp, .now_ns = now_ns() };
 
+	if (registers) {
+		n.register_count = registers->count;
+		memcpy(n.registers, registers->all, registers->count * sizeof(n.registers[0]));
+	}
 	snprintf(n.text, sizeof(n.text), "%s", text);
 	w->notifications++;
 	if (send(w->notify_fd, &n, sizeof(n), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		log_err(-errno, "notification %u is lost: %s", type, text);
+}
+
+void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text)
+{
+	notify(w, type, vp, text, NULL);
 }
 
 static void stop_vp(struct op *op, int ignored)
@@ -40,7 +51,9 @@ void worker_stop_vps(struct worker *w)
 		exec_post(w->vps[i].vp.exec, &w->vps[i].stop, stop_vp, 0);
 }
 
-static void machine_event(struct machine *m, enum vp_event event, unsigned vp, const char *text)
+_Static_assert(LINK_REGISTERS_MAX == VP_REGISTERS_MAX, "all that is told of a VP");
+static void machine_event(struct machine *m, enum vp_event event, unsigned vp, const char *text,
+			  const struct vp_registers *registers)
 {
 	struct worker *w = container_of(m, struct worker, machine);
 	static const enum link_notification types[] = {
@@ -49,7 +62,7 @@ static void machine_event(struct machine *m, enum vp_event event, unsigned vp, c
 
 	if (event != VP_GUEST_CRASH)
 		worker_stop_vps(w);
-	worker_notify(w, types[event], vp, text);
+	notify(w, types[event], vp, text, registers);
 }
 
 static void devices_ended(struct op *op, int result)
@@ -84,6 +97,12 @@ static void run_vp(struct op *op, int ignored)
 		vp_start(&v->vp);
 }
 
+static void started(struct worker *w)
+{
+	pause_started(w);
+	worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
+}
+
 static void let_go(struct worker *w)
 {
 	if (!w->opened_all || !w->released)
@@ -91,7 +110,7 @@ static void let_go(struct worker *w)
 	timer_disarm(w->main, &w->hold_timer);
 	for (unsigned i = 0; i < w->layout.vp_count; i++)
 		exec_post(w->vps[i].vp.exec, &w->vps[i].run, run_vp, 0);
-	worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
+	started(w);
 }
 
 static void opened_all(struct op *op, int ignored)
@@ -99,7 +118,10 @@ static void opened_all(struct op *op, int ignored)
 	struct worker *w = container_of(op, struct worker, opened_op);
 
 	w->opened_all = true;
-	let_go(w);
+	if (w->holds)
+		let_go(w);
+	else
+		started(w);
 }
 
 void worker_release(struct worker *w)
@@ -138,17 +160,13 @@ static void boot_vp(struct op *op, int ignored)
 	if (!r && v->vp.index == 0)
 		r = loader_set_registers(&v->vp.hcl, &w->entry);
 	if (r) {
-		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up");
+		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up", NULL);
 		return;
 	}
 	if (!w->holds && !atomic_load(&w->stopping))
 		vp_start(&v->vp);
-	if (atomic_fetch_add(&w->opened, 1) + 1 < w->layout.vp_count)
-		return;
-	if (w->holds)
+	if (atomic_fetch_add(&w->opened, 1) + 1 == w->layout.vp_count)
 		exec_post(w->main, &w->opened_op, opened_all, 0);
-	else
-		worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
 }
 
 static void *vp_thread(void *arg)
@@ -157,7 +175,7 @@ static void *vp_thread(void *arg)
 	int r = exec_run(v->vp.exec);
 
 	if (r)
-		machine_event(&v->worker->machine, VP_FAILED, v->vp.index, "executor ended");
+		machine_event(&v->worker->machine, VP_FAILED, v->vp.index, "executor ended", NULL);
 	return NULL;
 }
 
@@ -287,6 +305,7 @@ int worker_main(int argc, char **argv)
 	if (!r) {
 		w->link.stop = link_ended;
 		w->link.settings = change_settings;
+		w->link.command = pause_command;
 		link_start(&w->link, LINK_FD_REQUESTS, w->main, worker_inspect, w);
 		r = start_vps(w);
 	}

@@ -19,6 +19,8 @@ struct link_client {
 	void (*stop)(struct link_client *); /* LINK_STOP or end of file; on exec */
 	/* LINK_SETTINGS: reads LINK_FD_SETTINGS; the reply's body goes to answer. NULL: not served. */
 	void (*settings)(struct link_client *, struct pb_writer *answer);
+	/* LINK_PAUSE, LINK_RESUME, LINK_SAVE: answered by link_reply(), now or later. NULL: not served. */
+	void (*command)(struct link_client *, enum link_op op, u32 id);
 	struct op read_op, write_op;
 	struct iovec read_iov, write_iov;
 	u8 in[sizeof(struct link_request) + LINK_BODY_MAX];
@@ -39,15 +41,29 @@ struct link_client {
 
 /* starts reading; belongs to exec from then on */
 void link_start(struct link_client *link, int fd, struct exec *exec, inspect_fn root, void *object);
+/* error -errno, or 0 with a body (may be NULL) */
+void link_reply(struct link_client *link, u32 id, int error, const struct bytes *body);
 
 struct worker_vp {
 	struct vp vp;
 	struct worker *worker;
-	struct op boot, stop, run;
+	struct op boot, stop, run, pause;
 	pthread_t thread;
 };
 
 struct nvme_devices;
+
+/* VTL0's VPs made to wait by the operator; main's */
+struct pause {
+	bool started;            /* VTL0 was let go: before that there is nothing to pause */
+	bool paused, busy;       /* busy: a command's end is awaited */
+	enum link_op op;
+	u32 id;
+	atomic_uint left;        /* VPs that have not done it yet */
+	void (*then)(struct op *, int);
+	struct op then_op;
+	u64 pauses;
+};
 
 struct worker {
 	struct partition_layout layout;
@@ -82,6 +98,7 @@ struct worker {
 	struct op opened_op;
 	struct timer hold_timer;
 	atomic_bool stopping;
+	struct pause pause;
 	int notify_fd, result;
 };
 
@@ -95,6 +112,12 @@ int assemble_ide(struct worker *w) __must_check;
 int assemble_ide_add(struct worker *w, struct storage_disk *d, struct disk *disk) __must_check;
 /* after all that is there at once is: VTL0 waits for the rest, if any */
 void assemble_ide_wait(struct worker *w);
+
+/* ---- pause.c; main's */
+void pause_command(struct link_client *link, enum link_op op, u32 id);
+/* VTL0's VPs begin to run */
+void pause_started(struct worker *w);
+void pause_inspect(void *worker, struct inspect *in);
 
 void worker_inspect(void *worker, struct inspect *in);
 /* any thread; never blocks */

@@ -1,0 +1,106 @@
+/* pvdiag vsock-tcp-relay: for clients that know TCP only. One connection after the other, as many as come. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "diag/cli/cli.h"
+#include "lib/os/cleanup.h"
+#include "lib/os/file.h"
+
+static bool port_of(const char *word, unsigned long max, unsigned *ret)
+{
+	char *end;
+	unsigned long n = strtoul(word, &end, 10);
+
+	*ret = (unsigned)n;
+	return end != word && !*end && *word != '-' && n <= max;
+}
+
+static int listen_on(unsigned port, bool everybody, unsigned *ret_port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((u16)port),
+				 .sin_addr.s_addr = htonl(everybody ? INADDR_ANY : INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&a, len) && !listen(fd, 16) &&
+	    !getsockname(fd, (struct sockaddr *)&a, &len)) {
+		*ret_port = ntohs(a.sin_port);
+		return fd;
+	}
+	fprintf(stderr, "pvdiag: TCP port %u: %s\n", port, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* false: nothing comes from there any more; the other side is told */
+static bool move(int from, int to)
+{
+	char data[65536];
+	ssize_t n = read(from, data, sizeof(data));
+
+	if (n < 0 && errno == EINTR)
+		return true;
+	if (n > 0 && !fd_write_all(to, data, (size_t)n))
+		return true;
+	shutdown(to, SHUT_WR);
+	return false;
+}
+
+static void join(int a, int b)
+{
+	bool from_a = true, from_b = true;
+
+	while (from_a || from_b) {
+		struct pollfd p[2] = { { from_a ? a : -1, POLLIN, 0 }, { from_b ? b : -1, POLLIN, 0 } };
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return;
+		if (p[0].revents)
+			from_a = move(a, b);
+		if (p[1].revents)
+			from_b = move(b, a);
+	}
+}
+
+enum exit_code command_relay(struct session *s)
+{
+	const struct options *o = s->options;
+	unsigned vsock, tcp, left = option_given(o, OPT_COUNT) ? (unsigned)o->number[OPT_COUNT] : 0;
+	char error[512];
+
+	if (!port_of(o->words[0], 0xfffffffe, &vsock) || !port_of(o->words[1], 65535, &tcp)) {
+		fprintf(stderr, "pvdiag: vsock-tcp-relay %s %s: wanted is a vsock port and a TCP port (0: any)\n", o->words[0],
+			o->words[1]);
+		return EXIT_USAGE;
+	}
+	_cleanup_close_ int listener = listen_on(tcp, option_given(o, OPT_REMOTE), &tcp);
+
+	if (listener < 0)
+		return EXIT_FAILED;
+	signal(SIGPIPE, SIG_IGN);
+	printf("TCP port %u leads to vsock port %u\n", tcp, vsock);
+	fflush(stdout);
+	for (enum exit_code code = EXIT_OK;;) {
+		_cleanup_close_ int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		_cleanup_close_ int there = client < 0 ? -1 : target_connect(&s->target, vsock, o->timeout_ms, error,
+									     sizeof(error));
+
+		code = there < 0 ? EXIT_NOBODY : EXIT_OK;
+		if (client >= 0 && there < 0)
+			fprintf(stderr, "pvdiag: %s\n", error);
+		else if (client >= 0)
+			join(client, there);
+		if (left && !--left)
+			return code;
+	}
+}
