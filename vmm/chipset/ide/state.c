@@ -49,13 +49,16 @@ static void save_channel(const struct ide_channel *ch, struct saver *to)
 		.sector = c->sector, .left = c->left,
 	};
 
+	/* a command that has ended leaves its places behind: they mean nothing, and nobody keeps them in order */
+	if (ch->phase == IDE_PHASE_IDLE)
+		s.at = s.end = s.len = 0;
 	/* that range of a trim which was given to the disk is given again */
 	if (ch->phase == IDE_PHASE_DISK && c->work == IDE_WORK_TRIM)
 		s.at -= sizeof(struct ata_trim_range);
 	for (unsigned i = 0; i < IDE_DRIVES; i++)
 		save_drive(&ch->drives[i], &s.drives[i]);
 	saver_put(to, &s, sizeof(s));
-	saver_put(to, ch->buffer, c->len);
+	saver_put(to, ch->buffer, s.len);
 }
 
 void ide_save(struct device *dev, struct saver *s)
