@@ -1,7 +1,7 @@
 /*
- * How long each stage of the boot took, from the shim's first instruction to VTL0's: what `inspect boot` shows. The shim leaves its
- * times in the kernel's device tree, in the partition's reference time (names as OpenHCL's boot shim has them); the host's answer
- * to GET's time request says how that clock relates to this kernel's.
+ * How long each stage of the boot took, from the shim's first instruction to VTL0's: what `inspect boot` shows. The shim leaves
+ * its times in the kernel's device tree, in the partition's reference time (names as OpenHCL's boot shim has them); the host's
+ * answer to GET's time request says how that clock relates to this kernel's.
  */
 #pragma once
 

@@ -118,8 +118,6 @@ static enum ring_status take(struct ring *r, void *data, u32 max, bool head, str
 	copy(r, r->own_index + from, data, total - from, true);
 	*ret = (struct ring_received){ packet.type, packet.flags, packet.transaction_id, total - offset, offset - from };
 
-	u32 free_before = data_size(r) - available;
-
 	r->own_index = (r->own_index + total + VMBUS_PACKET_TRAILER) % data_size(r);
 	store(&control(r)->read_index, r->own_index);
 	atomic_thread_fence(memory_order_seq_cst);
@@ -128,7 +126,11 @@ static enum ring_status take(struct ring *r, void *data, u32 max, bool head, str
 	if (wanted && other_index(r, &control(r)->write_index, &write)) {
 		u32 free_now = data_size(r) - used(r, write, r->own_index);
 
-		*ret_signal = free_before <= wanted && free_now > wanted;
+		/*
+		 * Was it this packet that made the room? Reckoned from the write index that stands now: the one from above may be
+		 * older than the packets that filled the ring, and by it there was room all the time.
+		 */
+		*ret_signal = free_now > wanted && free_now - MIN(free_now, total + VMBUS_PACKET_TRAILER) <= wanted;
 	}
 	return RING_OK;
 }

@@ -24,10 +24,12 @@ bool uio_ring_init(struct uio_ring *r, void *memory, size_t len)
 
 static void put(struct uio_ring *r, u32 *at, const void *data, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		r->data[*at] = ((const u8 *)data)[i];
-		*at = *at + 1 == r->size ? 0 : *at + 1;
-	}
+	size_t first = MIN(len, (size_t)(r->size - *at));
+
+	/* nobody reads it before write_index moves */
+	__builtin_memcpy((u8 *)r->data + *at, data, first);
+	__builtin_memcpy((u8 *)r->data, (const u8 *)data + first, len - first);
+	*at = (u32)((*at + len) % r->size);
 }
 
 static void get(struct uio_ring *r, u32 at, void *data, size_t len)
@@ -109,13 +111,14 @@ int uio_ring_receive(struct uio_ring *r, void *buf, size_t room, bool *ret_signa
 	if (h.type != PIPE_DATA || h.length > p.length8 * 8u - p.offset8 * 8u - sizeof(h) || h.length > room || !h.length)
 		return -EPROTO;
 	get(r, (u32)((read + p.offset8 * 8u + sizeof(h)) % r->size), buf, h.length);
-	u32 free_before = r->size - used, pending;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	read = (read + total) % r->size;
+	r->control->read_index = read;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* from the write index that stands now: by an older one there may have been room all the time */
+	u32 pending = r->control->pending_send_size, now = room_of(r, r->control->write_index % r->size, read);
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	r->control->read_index = (read + total) % r->size;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	pending = r->control->pending_send_size;
-	*ret_signal = pending && free_before < pending && free_before + total >= pending;
+	*ret_signal = pending && now >= pending && now - MIN(now, total) < pending;
 	return (int)h.length;
 }
 
