@@ -3,6 +3,7 @@
 
 #include "host/pvhost/options.h"
 #include "host/vmbus/get.h"
+#include "host/vmbus/guest_log.h"
 #include "host/vmbus/hvsock.h"
 #include "host/vmbus/uart.h"
 #include "host/vpci/vpci.h"
@@ -18,6 +19,7 @@ struct machine {
 	struct get *get;
 	struct hvsock *hvsock;
 	struct uart *uart[2];
+	struct guest_log *firmware_log; /* NULL: not offered */
 	struct nvme_target *nvme[NVME_MAX];
 	struct vpci *vpci[NVME_MAX]; /* each with the controller of its number */
 	struct partition *partition;
