@@ -18,7 +18,7 @@ FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dt
 	boot igvmgen init \
 	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/vp \
 	vmm/loader vmm/get vmm/settings vmm/worker \
-	diag/server diag/cli initramfs \
+	diag/server diag/crash diag/dump diag/perf diag/cli initramfs \
 	host/load host/vtl host/vmbus host/vpci host/nvme host/pvhost tests/guests/tools tests/tools tests/unit tests/fuzz tests/sim
 FOLDERS := $(patsubst %/build.mk,%,$(wildcard $(addsuffix /build.mk,$(FOLDERS))))
 
@@ -31,8 +31,9 @@ KHDR := $(O)/deps/kernel-headers/include
 # the firmware is compiled for size, but for the way of a disk request
 FAST_target := lib/vmbus vmm/vmbus vmm/storvsp vmm/disk vmm/nvme vmm/nvme_disk
 CC_target := musl-gcc
-CFLAGS_target := $(COMMON) -Os -D_GNU_SOURCE -isystem $(KHDR) -isystem $(O)/deps/musl/include -ffunction-sections -fdata-sections
-LDFLAGS_target := -static -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,noseparate-code
+# frame pointers: `pvdiag perf-trace` walks stacks in production (docs/decisions/frame-pointers.md)
+CFLAGS_target := $(COMMON) -Os -fno-omit-frame-pointer -D_GNU_SOURCE -isystem $(KHDR) -isystem $(O)/deps/musl/include -ffunction-sections -fdata-sections
+LDFLAGS_target := -static -Wl,--build-id=sha1 -L$(O)/deps/musl/lib -Wl,--gc-sections -Wl,-z,noseparate-code
 CC_native := gcc
 CFLAGS_native := $(COMMON) -O2 -D_GNU_SOURCE -isystem $(O)/deps/uapi
 LDFLAGS_native :=
@@ -123,17 +124,19 @@ $(O)/$(PROGFLAVOUR_$(2))/bin/$(2): $(call obj,$(PROGFLAVOUR_$(2)),$(addprefix $(
 endef
 $(foreach d,$(FOLDERS),$(foreach p,$(prog/$(d)),$(eval $(call prog_rule,$(d),$(p)))))
 
-# unit tests (host flavour), fuzz targets (fuzz flavour). TESTDEPS_<test> narrows what a test links.
+# unit tests (host flavour), fuzz targets (fuzz flavour). TESTDEPS_<source>, in the folder's build.mk, narrows what one links.
+testset = $(if $(TESTDEPS_$(2)),$(call uniq,$(strip $(foreach d,$(TESTDEPS_$(2)),$(call closure,$(d))))),$(call linkset,$(1)))
+testarchives = $(foreach d,$(call testset,$(2),$(3)),$(call archive,$(1),$(d)))
 define test_rule
 UNIT += $(O)/host/$(basename $(1)/$(2))
-$(O)/host/$(basename $(1)/$(2)): $(call obj,host,$(1)/$(2)) $(call archives,host,$(1))
+$(O)/host/$(basename $(1)/$(2)): $(call obj,host,$(1)/$(2)) $(call testarchives,host,$(1),$(2))
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC_host) $$(LDFLAGS_host) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(call linklibs,$(1)) -lcmocka
 endef
 $(foreach d,$(FOLDERS),$(foreach t,$(tests/$(d)),$(eval $(call test_rule,$(d),$(t)))))
 define fuzz_rule
 FUZZERS += $(O)/fuzz/$(basename $(1)/$(2))
-$(O)/fuzz/$(basename $(1)/$(2)): $(call obj,fuzz,$(1)/$(2)) $(call archives,fuzz,$(1))
+$(O)/fuzz/$(basename $(1)/$(2)): $(call obj,fuzz,$(1)/$(2)) $(call testarchives,fuzz,$(1),$(2))
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC_fuzz) $$(LDFLAGS_fuzz) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(call linklibs,$(1))
 endef

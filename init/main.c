@@ -4,6 +4,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "diag/crash/crash.h"
+#include "diag/dump/dump.h"
+#include "diag/perf/perf.h"
 #include "diag/server/control.h"
 #include "init/init.h"
 #include "vmm/worker/worker.h"
@@ -15,6 +18,10 @@ static const struct {
 	{ "init", init_main },
 	{ "control", control_main },
 	{ "worker", worker_main },
+	{ "crash", crash_main },
+	{ "dump", dump_main },
+	{ "underhill-dump", dump_main },
+	{ "perf", perf_main },
 };
 
 static const char *base_name(const char *path)

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -70,13 +72,30 @@ static void set(const char *path, const char *value)
 		log_err(r, "%s to \"%s\"", path, value);
 }
 
+/* a process that dies waits, while its core is read, so that nobody resets VTL2 before the host has it */
+static void setup_cores(void)
+{
+	const char *diagnostics = getenv("PARAVANE_DIAGNOSTICS");
+
+	/* the production policy: nobody outside reads the firmware's memory, in this form either */
+	if (diagnostics && strcmp(diagnostics, "full"))
+		return;
+	/* private and shared memory without a file, hugetlb pages, the first page of an ELF file (core(5)) */
+	set("/proc/self/coredump_filter", "0x33");
+	/* two processes may crash at once; one more dies without a core */
+	set("/proc/sys/kernel/core_pipe_limit", "2");
+	/* pid and thread as init's namespace has them, signal, name; the order is crash_main()'s */
+	set("/proc/sys/kernel/core_pattern", "|/bin/paravane crash %P %I %s %e");
+}
+
 void setup_kernel(void)
 {
 	/* guest memory is mapped and rings are shared: neither may fail for a default made for users */
 	limit(RLIMIT_MEMLOCK, "locked memory", RLIM_INFINITY);
 	limit(RLIMIT_NOFILE, "open files", OPEN_FILES_MAX);
-	/* no helper takes cores yet, and a core written to the initramfs would eat the memory that is left */
+	/* does not hold for a helper (core_pattern below), and without one a core would eat the memory that is left */
 	limit(RLIMIT_CORE, "core files", 0);
+	setup_cores();
 	/* a killed worker is worse than a restart that the host sees (facts B4) */
 	set("/proc/sys/vm/panic_on_oom", "1");
 	set("/proc/sys/vm/min_free_kbytes", "1024");

@@ -132,9 +132,15 @@ _Static_assert(sizeof(struct get_vtl_crash) == 64, "get_protocol VtlCrashNotific
 
 struct get_triple_fault {
 	struct get_header header;
-	u32 vp_index, fault_type, register_count; /* then 20 bytes a register: u32 name, u8 value[16] */
+	u32 vp_index, fault_type, register_count; /* then the registers */
 };
+#define GET_FAULT_UNRECOVERABLE_EXCEPTION 1
 _Static_assert(sizeof(struct get_triple_fault) == 16, "get_protocol TripleFaultNotification");
+struct get_register {
+	u32 name; /* enum hv_register */
+	u64 value[2];
+} __attribute__((packed));
+_Static_assert(sizeof(struct get_register) == 20, "get_protocol RegisterState");
 
 struct get_vmgs_device_info_response {
 	struct get_header header;

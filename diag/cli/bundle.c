@@ -121,7 +121,7 @@ static void put_program(struct session *s, struct archive *a, const char *name, 
 		note(a, name);
 		return;
 	}
-	bool good = !remote_capture(s, argv, fileno(f));
+	bool good = !remote_capture(s, argv, false, fileno(f));
 
 	fseek(f, 0, SEEK_END);
 	put_file(a, name, f, good);

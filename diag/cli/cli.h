@@ -105,6 +105,9 @@ enum exit_code command_packet_capture(struct session *session);
 enum exit_code command_relay(struct session *session);
 enum exit_code command_top(struct session *session);
 enum exit_code command_bundle(struct session *session);
+enum exit_code command_perf_trace(struct session *session);
+enum exit_code command_crash(struct session *session);
+enum exit_code command_core_dump(struct session *session);
 
 /* ---- inspect.c */
 bool colour_wanted(const struct options *options);
@@ -124,6 +127,9 @@ struct paths {
 enum exit_code paths_expand(struct session *session, const char *pattern, struct paths *ret);
 void paths_fini(struct paths *paths);
 
+/* ---- crash.c: the id of a process of the firmware, by its name in mesh/hosts or as a number. EXIT_OK, else said. */
+enum exit_code process_find(struct session *session, const char *word, s32 *ret_pid);
+
 /* ---- exec.c: a program in VTL2 */
 struct remote {
 	const char *const *argv;      /* NULL at the end */
@@ -139,8 +145,14 @@ enum exit_code remote_start(struct session *session, struct remote *remote);
 void remote_close(struct remote *remote);
 /* waits for its end, as long as it takes */
 enum exit_code remote_wait(struct session *session, s32 pid, int *ret_exit_code);
-/* runs it to its end with stdout written to out; EXIT_OK: it ended with 0. Else said. */
-enum exit_code remote_capture(struct session *session, const char *const *argv, int out);
+/*
+ * Runs it to its end with stdout written to out; EXIT_OK: it ended with 0. Else said. raw: the program writes to the connection
+ * itself, so that it works also while the control process is stopped.
+ */
+enum exit_code remote_capture(struct session *session, const char *const *argv, bool raw, int out);
+
+/* ---- vm.c: a file of VTL2 written to out. Else said. */
+enum exit_code file_fetch(struct session *session, const char *path, int out);
 
 /* ---- output.c: -o FILE, or stdout when that is no terminal */
 /* -1: said */

@@ -75,12 +75,21 @@ const struct command commands[] = {
 	  command_restart },
 	{ "dump-saved-state", "", "the devices' state as it would be saved", BIT(OPT_OUTPUT), 0, 0, false,
 	  "  pvdiag dump-saved-state -o state.bin\n", command_dump_saved_state },
+	{ "crash", "PROCESS", "make a process of the firmware die as if it had gone wrong (a name, or its id)", 0, 1, 1, false,
+	  "  pvdiag crash worker           its core goes to pvhost --crash-dumps\n", command_crash },
+	{ "core-dump", "PROCESS", "a core of a process that lives on", BIT(OPT_OUTPUT), 1, 1, false,
+	  "  pvdiag core-dump worker -o worker.core && scripts/symbolize worker.core\n", command_core_dump },
 	{ "packet-capture", "", "capture the packets of VTL0's network devices", BIT(OPT_OUTPUT) | BIT(OPT_SECONDS), 0, 0, false,
 	  "  pvdiag packet-capture -o nic --seconds 10     nic-0.pcap, nic-1.pcap, …\n", command_packet_capture },
 	{ "vsock-tcp-relay", "VSOCK-PORT TCP-PORT", "a TCP port of this computer that leads to a vsock port of the firmware",
 	  BIT(OPT_REMOTE) | BIT(OPT_COUNT), 2, 2, false,
 	  "  pvdiag vsock-tcp-relay 1 4001      then, elsewhere: a client of port 1 at 127.0.0.1:4001\n"
 	  "  pvdiag vsock-tcp-relay 4 0 -n 1    any free port, one connection\n", command_relay },
+	{ "perf-trace", "", "sample where a process of the firmware spends its time, as folded stacks for flame graphs",
+	  BIT(OPT_SECONDS) | BIT(OPT_FREQUENCY) | BIT(OPT_PROCESS) | BIT(OPT_SYMBOLS) | BIT(OPT_OUTPUT), 0, 0, false,
+	  "  pvdiag perf-trace -s 10 --symbols build/target/bin/paravane -o worker.folded\n"
+	  "  flamegraph.pl worker.folded >worker.svg       (or speedscope, or inferno)\n"
+	  "  pvdiag perf-trace -p control | sort | head\n", command_perf_trace },
 	{ "bundle", "[FILE]", "one archive with what a bug report needs: inspect, log, processes, memory", 0, 0, 1, false,
 	  "  pvdiag bundle                 paravane-DATE-TIME.tar in this folder\n"
 	  "  pvdiag bundle /tmp/bug.tar\n", command_bundle },

@@ -108,15 +108,17 @@ enum exit_code remote_wait(struct session *s, s32 pid, int *ret_exit_code)
 	return code;
 }
 
-enum exit_code remote_capture(struct session *s, const char *const *argv, int out)
+enum exit_code remote_capture(struct session *s, const char *const *argv, bool raw, int out)
 {
-	struct remote r = { .argv = argv, .use_stdout = true };
+	struct remote r = { .argv = argv, .use_stdout = true, .use_stderr = true, .raw = raw };
 	enum exit_code code = remote_start(s, &r);
 	int status;
 
 	if (code)
 		return code;
 	code = copy_all(r.fds[1], out, argv[0]);
+	if (!code)
+		code = copy_all(r.fds[2], STDERR_FILENO, argv[0]);
 	remote_close(&r);
 	if (!code)
 		code = remote_wait(s, r.pid, &status);

@@ -54,10 +54,9 @@ enum exit_code command_start(struct session *s)
 }
 
 /* FileRequest {follow 1, conn 2, file_path 3} */
-enum exit_code command_file(struct session *s)
+static enum exit_code read_file(struct session *s, const char *path, bool follow, int out)
 {
-	const struct options *o = s->options;
-	_cleanup_close_ int fd = -1, out = -1;
+	_cleanup_close_ int fd = -1;
 	struct pb_writer w;
 	u64 id;
 	enum exit_code code = session_data(s, &fd, &id);
@@ -65,16 +64,26 @@ enum exit_code command_file(struct session *s)
 	if (code)
 		return code;
 	pb_init(&w);
-	if (option_given(o, OPT_FOLLOW))
+	if (follow)
 		pb_u64(&w, 1, 1);
 	pb_u64(&w, 2, id);
-	pb_string(&w, 3, o->words[0]);
+	pb_string(&w, 3, path);
 	code = simple(s, "diag.UnderhillDiag", "ReadFile", &w);
 	pb_fini(&w);
-	if (code)
-		return code;
-	out = o->text[OPT_OUTPUT] ? output_open(o) : dup(STDOUT_FILENO);
-	return out < 0 ? EXIT_FAILED : copy_all(fd, out, o->words[0]);
+	return code ? code : copy_all(fd, out, path);
+}
+
+enum exit_code file_fetch(struct session *s, const char *path, int out)
+{
+	return read_file(s, path, false, out);
+}
+
+enum exit_code command_file(struct session *s)
+{
+	const struct options *o = s->options;
+	_cleanup_close_ int out = o->text[OPT_OUTPUT] ? output_open(o) : dup(STDOUT_FILENO);
+
+	return out < 0 ? EXIT_FAILED : read_file(s, o->words[0], option_given(o, OPT_FOLLOW), out);
 }
 
 /* DumpSavedStateResponse {data 1} */

@@ -11,19 +11,20 @@
 
 #include "lib/log/kmsg.h"
 #include "lib/os/cleanup.h"
+#include "spec/hv.h"
+#include "spec/hv_msr.h"
 
 LOG_DOMAIN("control");
 
 #define UNCLAIMED_NS 30000000000ull
-#define CRASH_NOTIFY BIT(63) /* HV_CRASH_CTL: the parameters are valid (TLFS, guest crash enlightenment) */
 #define CRASH_MAGIC 0x50565457ull /* parameter 0 of our own crash reports: "PVTW", the worker ended */
 #define LAST_VTL_OURS 2
 
 /* ---- what the host is told */
-static void tell_crash(struct control *c, unsigned vp, unsigned vtl, const u64 parameters[5])
+static void tell_crash(struct control *c, unsigned vp, unsigned vtl, u64 control, const u64 parameters[5])
 {
 	if (c->get)
-		get_notify_crash(c->get, vp, vtl, CRASH_NOTIFY, parameters);
+		get_notify_crash(c->get, vp, vtl, control, parameters);
 }
 
 /* the worker is of no use any more: by policy a new life for the VM, or a report and an operator's look */
@@ -43,18 +44,19 @@ static void worker_failed(struct control *c, const char *why)
 			get_notify_reset(c->get);
 	} else {
 		c->state = CONTROL_CRASHED;
-		tell_crash(c, 0, LAST_VTL_OURS, parameters);
+		tell_crash(c, 0, LAST_VTL_OURS, HV_CRASH_CTL_NOTIFY, parameters);
 	}
 }
 
+/* control goes as the guest wrote it: with the bit for a text, the host may read that from the guest's memory itself */
 static void guest_crashed(struct control *c, const struct link_notify *n)
 {
-	unsigned long long p[5] = { 0 };
+	u64 values[6] = { 0 }; /* P0 to P4, control */
 
-	/* the worker's text carries the five crash registers (vmm/vp/msr.c) */
-	if (sscanf(n->text, "guest crash %llx %llx %llx %llx %llx", &p[0], &p[1], &p[2], &p[3], &p[4]) != 5)
-		log_at(LOG_WARN, "guest crash without parameters: %s", n->text);
-	tell_crash(c, n->vp, 0, (const u64[5]){ p[0], p[1], p[2], p[3], p[4] });
+	for (u32 i = 0; i < n->register_count; i++)
+		if (n->registers[i].name >= HV_REGISTER_GUEST_CRASH_P0 && n->registers[i].name <= HV_REGISTER_GUEST_CRASH_CTL)
+			values[n->registers[i].name - HV_REGISTER_GUEST_CRASH_P0] = n->registers[i].value[0];
+	tell_crash(c, n->vp, 0, values[5], values);
 }
 
 static void worker_notified(struct child *child, const struct link_notify *n)
@@ -83,7 +85,7 @@ static void worker_notified(struct child *child, const struct link_notify *n)
 	case LINK_TRIPLE_FAULT:
 		c->state = CONTROL_CRASHED;
 		if (c->get)
-			get_notify_triple_fault(c->get, n->vp);
+			get_notify_triple_fault(c->get, n->vp, n->registers, n->register_count);
 		return;
 	case LINK_GUEST_CRASH: guest_crashed(c, n); return;
 	case LINK_FAILED: worker_failed(c, n->text); return;

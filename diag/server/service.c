@@ -1,4 +1,5 @@
 /* Which method is whose. */
+#include "diag/server/crash_service.h"
 #include "diag/server/service.h"
 
 bool service_restricted(struct control *c, struct ttrpc_call *call, const char *method)
@@ -40,6 +41,7 @@ const struct ttrpc_method control_methods[] = {
 	{ "diag.UnderhillDiag", "Exec", on_exec },
 	{ "diag.UnderhillDiag", "Wait", on_wait },
 	{ "diag.UnderhillDiag", "Start", vm_service_start },
+	{ "diag.UnderhillDiag", "Crash", on_crash },
 	{ "diag.UnderhillDiag", "Restart", vm_service_restart },
 	{ "diag.UnderhillDiag", "Pause", vm_service_pause },
 	{ "diag.UnderhillDiag", "Resume", vm_service_resume },

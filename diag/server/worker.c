@@ -71,6 +71,7 @@ static void on_notification(struct op *op, int result)
 	c->notify_busy = false;
 	if (result == (int)sizeof(c->notify)) {
 		c->notify.text[LINK_TEXT_MAX - 1] = 0;
+		c->notify.register_count = MIN(c->notify.register_count, LINK_REGISTERS_MAX);
 		c->notifications++;
 		c->notified(c, &c->notify);
 	} else if (result > 0) {

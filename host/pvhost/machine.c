@@ -28,6 +28,7 @@ LOG_DOMAIN("machine");
 #define HIGH_MMIO_BASE 0xfe0000000ull
 #define HIGH_MMIO_SIZE 0xff00000ull
 #define REGISTERS_MAX 64
+#define CRASHES_IN_A_ROW 50u /* without a guest that ran: more is no bad luck */
 
 /* ---- what the partition asks of the machine; VP threads */
 
@@ -82,7 +83,8 @@ static void on_event(void *ctx, enum partition_event event, enum vtl vtl, u32 vp
 		return;
 	}
 	log_at(LOG_ERROR, "%s", text);
-	machine_request(m, MACHINE_FAILED);
+	/* what KVM or pvhost cannot do does not get better by a reset */
+	machine_request(m, event == PARTITION_FATAL ? MACHINE_FAILED : MACHINE_CRASHED);
 }
 
 static const struct partition_ops partition_callbacks = {
@@ -128,6 +130,27 @@ static u64 get_reference_time(void *ctx)
 	return partition_reference_time(m->partition);
 }
 
+static const void *guest_memory(void *ctx, u64 gpa, u64 len)
+{
+	struct machine *m = ctx;
+
+	return partition_memory(m->partition, gpa, len, false);
+}
+
+/* a text of several lines; the terminal may be in raw mode, and each line says whose it is */
+static void log_lines(enum log_level level, const char *what, const char *text)
+{
+	size_t len = strcspn(text, "\n");
+
+	log_at(level, "%s: %.*s", what, (int)len, text);
+	for (text += len; *text; text += len) {
+		text++;
+		len = strcspn(text, "\n");
+		if (len)
+			log_at(level, "| %.*s", (int)len, text);
+	}
+}
+
 static void on_get_event(void *ctx, enum get_event event, const char *text)
 {
 	struct machine *m = ctx;
@@ -137,18 +160,20 @@ static void on_get_event(void *ctx, enum get_event event, const char *text)
 	case GET_EVENT_RESET: machine_request(m, MACHINE_RESET); return;
 	case GET_EVENT_VTL0_STARTED:
 		m->vtl0_started = true;
+		m->crashes = 0;
 		log_at(LOG_INFO, "the guest runs");
 		return;
 	case GET_EVENT_START_FAILED:
 		log_at(LOG_ERROR, "the firmware could not start the guest: %s", text);
-		machine_request(m, MACHINE_FAILED);
+		machine_request(m, MACHINE_CRASHED);
 		return;
 	case GET_EVENT_CRASH:
 		log_at(LOG_ERROR, "the firmware reports a crash: %s", text);
-		machine_request(m, MACHINE_FAILED);
+		machine_request(m, MACHINE_CRASHED);
 		return;
+	case GET_EVENT_GUEST_CRASH: log_lines(LOG_NOTICE, "the guest reports a crash", text); return;
 	case GET_EVENT_TRIPLE_FAULT:
-		log_at(LOG_NOTICE, "the guest ended in a triple fault: %s", text);
+		log_lines(LOG_NOTICE, "the guest ended in a triple fault", text);
 		machine_request(m, MACHINE_RESET);
 		return;
 	}
@@ -235,6 +260,8 @@ void machine_request(struct machine *m, enum machine_end end)
 	int none = MACHINE_RUNNING;
 
 	/* a failure outranks what was asked before it */
+	if (end == MACHINE_CRASHED && !m->options->reset_on_crash)
+		end = MACHINE_FAILED;
 	if (end == MACHINE_FAILED)
 		atomic_store(&m->pending_end, end);
 	else
@@ -263,6 +290,10 @@ static void handle_end(struct loop_work *work)
 
 	if (end == MACHINE_RUNNING)
 		return;
+	if (end == MACHINE_CRASHED) {
+		end = !m->options->no_reboot && ++m->crashes <= CRASHES_IN_A_ROW ? MACHINE_RESET : MACHINE_FAILED;
+		log_at(LOG_NOTICE, "the firmware crashed; %s", end == MACHINE_RESET ? "reset" : "the machine ends");
+	}
 	if (end == MACHINE_RESET && !m->options->no_reboot) {
 		log_at(LOG_INFO, "reset");
 		reset(m);
@@ -373,7 +404,7 @@ int machine_change_settings(struct machine *m, char *document, size_t len,
 static int make_devices(struct machine *m, const char *vsock)
 {
 	struct vmbus_io io = { io_memory, io_post, io_signal, m->options->cpus, m };
-	struct get_config get = { m->platform, get_reference_time, on_get_event, m };
+	struct get_config get = { m->platform, get_reference_time, on_get_event, guest_memory, m };
 
 	m->vmbus = vmbus_create(m->loop, &io);
 	if (!m->vmbus)
@@ -388,6 +419,11 @@ static int make_devices(struct machine *m, const char *vsock)
 		r = hvsock_create(m->loop, m->vmbus, vsock, &m->hvsock);
 	if (!r && m->options->firmware_log)
 		r = guest_log_create(m->loop, m->vmbus, m->options->firmware_log, &m->firmware_log);
+	struct crash_config crash = { m->options->crash_dumps, m->options->name, m->options->crash_max_size,
+				      m->options->crash_max_count };
+
+	if (!r && crash.folder)
+		r = crash_create(m->vmbus, &crash, &m->crash);
 	for (u32 i = 0; !r && i < m->options->nvme_count; i++)
 		r = make_nvme(m, i);
 	return r;
@@ -467,6 +503,7 @@ void machine_destroy(struct machine *m)
 		vpci_destroy(m->vpci[i]);
 		nvme_target_destroy(m->nvme[i]);
 	}
+	crash_destroy(m->crash);
 	get_destroy(m->get);
 	partition_destroy(m->partition);
 	loop_destroy(m->loop);

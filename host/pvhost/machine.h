@@ -2,6 +2,7 @@
 #pragma once
 
 #include "host/pvhost/options.h"
+#include "host/vmbus/crash.h"
 #include "host/vmbus/get.h"
 #include "host/vmbus/guest_log.h"
 #include "host/vmbus/hvsock.h"
@@ -10,7 +11,7 @@
 #include "host/vtl/partition.h"
 #include "lib/igvm/igvm.h"
 
-enum machine_end { MACHINE_RUNNING, MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_FAILED };
+enum machine_end { MACHINE_RUNNING, MACHINE_POWERED_OFF, MACHINE_RESET, MACHINE_CRASHED, MACHINE_FAILED };
 
 struct machine {
 	const struct options *options;
@@ -18,6 +19,7 @@ struct machine {
 	struct vmbus *vmbus;
 	struct get *get;
 	struct hvsock *hvsock;
+	struct crash *crash;         /* NULL without --crash-dumps */
 	struct uart *uart[2];
 	struct guest_log *firmware_log; /* NULL: not offered */
 	struct nvme_target *nvme[NVME_MAX];
@@ -37,6 +39,7 @@ struct machine {
 	void (*settings_answered)(void *ctx, int result, const char *text);
 	void *settings_ctx;
 	u64 resets;
+	u32 crashes;                 /* of the firmware, since its guest ran last */
 	bool vtl0_started;
 	_Atomic int pending_end; /* enum machine_end, from any thread */
 	struct loop_work end_work;

@@ -34,6 +34,10 @@ static const char help[] =
 	"                         FILE,json or a name ending in .jsonl: a JSON object a line\n"
 	"  --vtl2-append ARGS     more words for the firmware kernel's command line (/chosen bootargs)\n"
 	"  --no-reboot            end when the guest resets\n"
+	"  --crash-dumps DIR[,max=SIZE][,count=N]\n"
+	"                         take cores of crashed firmware processes: NAME-1.core ... in DIR, of at most SIZE bytes each\n"
+	"                         (default 1G), N in all (default 16)\n"
+	"  --on-crash end|reset   what a crash of the firmware does to the machine (default: end)\n"
 	"  --log FILTER           what pvhost says on stderr: error, notice, warn, info, debug, or DOMAIN=LEVEL,...\n"
 	"                         (default: notice)\n"
 	"  --help, --version\n"
@@ -91,6 +95,23 @@ static int add_nvme(struct options *o, const char *text)
 	return 0;
 }
 
+/* the text is ours to cut: an argument of main() */
+static int set_crash_dumps(struct options *o, char *text)
+{
+	char *rest = NULL, *word = strtok_r(text, ",", &rest);
+	u64 number;
+
+	o->crash_dumps = word;
+	while (word && (word = strtok_r(NULL, ",", &rest))) {
+		if (!strncmp(word, "max=", 4) && parse_size(word + 4, &o->crash_max_size) && o->crash_max_size)
+			continue;
+		if (strncmp(word, "count=", 6) || !parse_size(word + 6, &number) || number > 1000000)
+			return bad("crash-dumps", word, "is neither max=SIZE nor count=N");
+		o->crash_max_count = (u32)number;
+	}
+	return o->crash_dumps ? 0 : bad("crash-dumps", text, "names no folder");
+}
+
 static int check(const struct options *o)
 {
 	char number[24];
@@ -135,12 +156,14 @@ int options_parse(int argc, char **argv, struct options *ret)
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
 		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' },
+		{ "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
 		{ "firmware-log", 1, NULL, 'F' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
 	};
 	u32 serials = 0;
 	int c;
 
-	*ret = (struct options){ .name = "vm", .serial = { "stdio", "null" }, .cpus = 1, .memory = GiB, .log = "notice" };
+	*ret = (struct options){ .name = "vm", .serial = { "stdio", "null" }, .cpus = 1, .memory = GiB, .log = "notice",
+				.crash_max_size = GiB, .crash_max_count = 16 };
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		u64 number = 0;
 
@@ -175,6 +198,15 @@ int options_parse(int argc, char **argv, struct options *ret)
 		case 'C': ret->vtl2_console = optarg; break;
 		case 'A': ret->vtl2_append = optarg; break;
 		case 'R': ret->no_reboot = true; break;
+		case 'D':
+			if (set_crash_dumps(ret, optarg))
+				return -EINVAL;
+			break;
+		case 'K':
+			if (strcmp(optarg, "end") && strcmp(optarg, "reset"))
+				return bad("on-crash", optarg, "is neither end nor reset");
+			ret->reset_on_crash = optarg[0] == 'r';
+			break;
 		case 'l': ret->log = optarg; break;
 		case 'F': ret->firmware_log = optarg; break;
 		case 'h': fputs(help, stdout); return 1;

@@ -10,6 +10,10 @@ struct options {
 	u32 cpus;
 	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
 	bool no_reboot;
+	bool reset_on_crash;     /* of the firmware; else the machine ends */
+	const char *crash_dumps; /* folder for cores, or NULL */
+	u64 crash_max_size;
+	u32 crash_max_count;
 	struct nvme_target_config nvme[NVME_MAX];
 	u32 nvme_count;
 };

@@ -9,12 +9,15 @@
 #include "lib/core/bytes.h"
 #include "lib/log/log.h"
 #include "spec/get.h"
+#include "spec/hv.h"
+#include "spec/hv_msr.h"
 
 LOG_DOMAIN("get");
 
 #define EPOCH_1601_TO_1970_S 11644473600ll
 #define REVISION_CHUNK (GET_PAYLOAD_MAX - 64)
 #define RESULT_TEXT 1024
+#define CRASH_TEXT_MAX 4096
 
 struct get {
 	struct get_config config;
@@ -131,34 +134,92 @@ static void on_started(struct get *g, struct bytes b)
 	tell(g, status ? GET_EVENT_START_FAILED : GET_EVENT_VTL0_STARTED, text);
 }
 
+/* the guest's own words: they lie in its memory, where it may still write */
+static void add_crash_text(struct get *g, const struct get_vtl_crash *m, char *out, size_t size)
+{
+	u64 len = MIN(m->parameters[4], (u64)size - 2);
+	const void *from = g->config.guest_memory ? g->config.guest_memory(g->config.ctx, m->parameters[3], len) : NULL;
+
+	if (!from || !len)
+		return;
+	*out++ = '\n';
+	memcpy(out, from, len);
+	out[len] = 0;
+	for (u64 i = 0; i < len && out[i]; i++)
+		if (out[i] != '\n' && (out[i] < ' ' || out[i] > '~'))
+			out[i] = '.';
+}
+
 static void on_crash(struct get *g, struct bytes b)
 {
 	struct get_vtl_crash m;
-	char text[200];
+	char text[200 + CRASH_TEXT_MAX];
 
 	if (!bytes_copy(&b, (u8 *)&m + sizeof(m.header), sizeof(m) - sizeof(m.header)))
 		return;
-	snprintf(text, sizeof(text), "VP %u, VTL%u, control %#lx, parameters %#lx %#lx %#lx %#lx %#lx", m.vp_index, m.last_vtl,
-		 m.control, m.parameters[0], m.parameters[1], m.parameters[2], m.parameters[3], m.parameters[4]);
-	tell(g, GET_EVENT_CRASH, text);
+	int at = snprintf(text, 200, "VP %u, VTL%u, control %#lx, parameters %#lx %#lx %#lx %#lx %#lx", m.vp_index, m.last_vtl,
+			  m.control, m.parameters[0], m.parameters[1], m.parameters[2], m.parameters[3], m.parameters[4]);
+
+	if (!m.last_vtl && m.control & HV_CRASH_CTL_MESSAGE)
+		add_crash_text(g, &m, text + at, sizeof(text) - (size_t)at);
+	tell(g, m.last_vtl ? GET_EVENT_CRASH : GET_EVENT_GUEST_CRASH, text);
 }
 
+static const char *register_name(u32 name)
+{
+	static const struct { u32 name; const char *text; } names[] = {
+		{ HV_X64_REGISTER_RIP, "rip" }, { HV_X64_REGISTER_RFLAGS, "rflags" }, { HV_X64_REGISTER_CR0, "cr0" },
+		{ HV_X64_REGISTER_CR2, "cr2" }, { HV_X64_REGISTER_CR3, "cr3" }, { HV_X64_REGISTER_CR4, "cr4" },
+		{ HV_X64_REGISTER_CR8, "cr8" }, { HV_X64_REGISTER_EFER, "efer" },
+	};
+	static const char *const general[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					       "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
+	static const char *const segments[] = { "es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr" };
+
+	if (name >= HV_X64_REGISTER_RAX && name <= HV_X64_REGISTER_R15)
+		return general[name - HV_X64_REGISTER_RAX];
+	if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_TR)
+		return segments[name - HV_X64_REGISTER_ES];
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].name == name)
+			return names[i].text;
+	return name == HV_X64_REGISTER_IDTR ? "idtr" : name == HV_X64_REGISTER_GDTR ? "gdtr" : NULL;
+}
+
+static int print_register(char *out, size_t size, const struct get_register *r)
+{
+	const char *name = register_name(r->name);
+	union hv_register_value v;
+
+	memcpy(&v, r->value, sizeof(v));
+	if (!name)
+		return snprintf(out, size, "%#x=%#lx", r->name, r->value[0]);
+	if (r->name >= HV_X64_REGISTER_ES && r->name <= HV_X64_REGISTER_TR)
+		return snprintf(out, size, "%s=%#x base %#lx limit %#x attributes %#x", name, v.segment.selector,
+				v.segment.base, v.segment.limit, v.segment.attributes);
+	if (r->name == HV_X64_REGISTER_IDTR || r->name == HV_X64_REGISTER_GDTR)
+		return snprintf(out, size, "%s=%#lx limit %#x", name, v.table.base, v.table.limit);
+	return snprintf(out, size, "%s=%#lx", name, r->value[0]);
+}
+
+/* four registers a line, a segment alone */
 static void on_triple_fault(struct get *g, struct bytes b)
 {
-	u32 vp, type, count;
-	char text[1024];
+	u32 vp, type, count, in_line = 0;
+	struct get_register r;
+	char text[4096];
 
 	if (!bytes_u32(&b, &vp) || !bytes_u32(&b, &type) || !bytes_u32(&b, &count))
 		return;
 	int at = snprintf(text, sizeof(text), "VP %u", vp);
 
-	for (u32 i = 0; i < count && at < (int)sizeof(text) - 40; i++) {
-		u32 name;
-		u64 value[2];
+	for (u32 i = 0; i < count && at < (int)sizeof(text) - 120 && bytes_copy(&b, &r, sizeof(r)); i++) {
+		bool wide = r.name >= HV_X64_REGISTER_ES && r.name <= HV_X64_REGISTER_GDTR;
+		bool line = !i || wide || in_line == 4;
 
-		if (!bytes_u32(&b, &name) || !bytes_u64(&b, &value[0]) || !bytes_u64(&b, &value[1]))
-			break;
-		at += snprintf(text + at, sizeof(text) - (size_t)at, ", %#x=%#lx", name, value[0]);
+		at += snprintf(text + at, sizeof(text) - (size_t)at, line ? "\n  " : " ");
+		in_line = wide ? 4 : line ? 1 : in_line + 1;
+		at += print_register(text + at, sizeof(text) - (size_t)at, &r);
 	}
 	tell(g, GET_EVENT_TRIPLE_FAULT, text);
 }

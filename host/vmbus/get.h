@@ -4,12 +4,15 @@
 #include "host/vmbus/channel.h"
 
 enum get_event { GET_EVENT_POWER_OFF, GET_EVENT_RESET, GET_EVENT_VTL0_STARTED, GET_EVENT_START_FAILED, GET_EVENT_CRASH,
-		 GET_EVENT_TRIPLE_FAULT };
+		 GET_EVENT_GUEST_CRASH, GET_EVENT_TRIPLE_FAULT };
 
 struct get_config {
 	const char *settings; /* device platform settings, JSON; kept by the caller, until get_set_settings() */
 	u64 (*reference_time)(void *ctx);
+	/* text has lines, printable */
 	void (*event)(void *ctx, enum get_event event, const char *text);
+	/* VTL0's memory, for what a crashed guest points at; NULL: not, or not all, its RAM */
+	const void *(*guest_memory)(void *ctx, u64 gpa, u64 len);
 	void *ctx;
 };
 

@@ -52,11 +52,18 @@ static bool in_hypercall_page(struct vp *vp, enum vtl vtl)
 	       (gpa & HV_MSR_PAGE_GPA) == (msr & HV_MSR_PAGE_GPA);
 }
 
+/* VTL2 asked for its guest's crash reports too: they are registers of the hypervisor that it can take over */
+static bool is_crash_msr(u32 msr)
+{
+	return msr >= HV_MSR_CRASH_P0 && msr <= HV_MSR_CRASH_CTL;
+}
+
 static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
 {
 	struct kvm_run *run = vp->per[vtl].vcpu.run;
 	u64 value = run->msr.data;
-	bool known = write ? msr_write(vp, vtl, run->msr.index, value) : msr_read(vp, vtl, run->msr.index, &value);
+	bool theirs = vtl == VTL0 && is_crash_msr(run->msr.index) && intercept_wanted(vp->partition, HV_INTERCEPT_MSR);
+	bool known = !theirs && (write ? msr_write(vp, vtl, run->msr.index, value) : msr_read(vp, vtl, run->msr.index, &value));
 
 	run->msr.error = 0;
 	vp->per[vtl].vcpu.open = ACCESS_ANSWERED;

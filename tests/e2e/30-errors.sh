@@ -19,6 +19,10 @@ b[40] ^= 4
 open(sys.argv[2], "wb").write(b)
 END
 check "pvhost: a flipped bit" fails_with 1 'igvm.*(checksum|CRC)' "$pvhost" --igvm "$work/flip.igvm" --vsock "$work/v" --monitor "$work/m" --serial null
+check "pvhost: a wrong word about cores" fails_with 2 'max=SIZE' "$pvhost" --igvm "$image" --crash-dumps "$work,size=3"
+check "pvhost: no folder for cores" fails_with 1 'crash-dumps' "$pvhost" --igvm "$image" --crash-dumps "$work/none" --vsock "$work/v" --monitor "$work/m" --serial null
+check "symbolize: no core" fails_with 1 'no 64-bit ELF' scripts/symbolize README.md
+check "symbolize: a program, not its core" fails_with 1 'no core' scripts/symbolize "$pvhost"
 check "igvmgen show: a truncated image" fails_with 1 . "$igvmgen" show "$work/cut.igvm"
 check "igvmgen show: a flipped bit" fails_with 1 . "$igvmgen" show "$work/flip.igvm"
 check "igvmgen: unknown words" fails_with 2 . "$igvmgen" frobnicate

@@ -78,6 +78,29 @@ s.sendall(len(body).to_bytes(4, "big") + b"\0\0\0\1\1\0" + body)
 assert s.recv(12) == b"\0\0\0\2\0\0\0\1\2\0\x12\0"
 END
 }
+# the guest works, so the VP's thread is seen in its run ioctl, by name and from the thread's start on
+traced() {
+	g 'ports 0x71 3000000 >/dev/null 2>&1 & echo $! >/tmp/ports'
+	d perf-trace -s 4 --symbols "$O/target/bin/paravane" -o "$work/folded"
+	g 'kill $(cat /tmp/ports)'
+	tail -n 3 "$work/folded"
+	grep -qE '^worker;.*;vp_thread;exec_run;wait_in_guest;.* [0-9]+$' "$work/folded"
+}
+check "perf-trace: folded stacks with names" traced
+boot_line() {
+	d inspect -j -r boot | python3 -c '
+import json, sys
+b = json.load(sys.stdin)
+at = [b[s]["at_us"] for s in ("shim", "kernel", "init", "control", "host", "worker", "vtl0")]
+print(b)
+assert at[0] == 0 and at == sorted(at) and "shim" in b["zero"]
+assert b["shim"]["took_us"] > 0 and b["kernel"]["took_us"] > 0'
+}
+check "inspect boot: from the shim to VTL0, in order" boot_line
+check "core-dump: a core of the worker, which lives on" bash -c "'$pvdiag' '$sock' --timeout 60 core-dump worker -o '$work/core' &&
+	scripts/symbolize '$work/core' | tee '$work/bt' | grep -q worker_main && grep -q vp_thread '$work/bt'"
+check "the guest runs on after it, too" g true
+check "mesh/hosts names the processes" matches 'name: worker' d inspect -r mesh/hosts
 check "vsock-tcp-relay" relayed
 check "completions are bash" bash -c "'$pvdiag' completions bash | bash -n"
 
@@ -110,6 +133,7 @@ vm -n diag down
 up locked --cpus 1 --vtl2-append PARAVANE_DIAGNOSTICS=restricted
 l() { vm -n locked diag --timeout 60 "$@"; }
 for c in "run ls" "shell" "file /proc/version" "pause" "resume" "dump-saved-state" "packet-capture" "start" "restart" \
+	"crash worker" \
 	"inspect trace/filter -u debug"; do
 	check "restricted: $c" fails_with 1 'is disabled here|Exec|no text for a terminal' l $c
 done

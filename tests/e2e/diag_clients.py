@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""diag_clients.py SOCKET CLIENTS SECONDS: so many clients inspect everything of the VM at once, each with one request after
+"""diag_clients.py SOCKET CLIENTS SECONDS: so many clients inspect all VPs at once, each with one request after
 the other. Prints how many answers each got; fails when one was refused, wrong or late."""
 import socket, struct, sys, threading, time
 
@@ -11,7 +11,7 @@ def field(number, data):
 
 
 # ttrpc: 10-byte header, then Request {service 1, method 2, payload 3}; InspectRequest {path 1, depth 2}
-BODY = field(1, b"inspect.InspectService") + field(2, b"Inspect") + field(3, field(1, b"vm") + b"\x10\x08")
+BODY = field(1, b"inspect.InspectService") + field(2, b"Inspect") + field(3, field(1, b"vm/partition/vps") + b"\x10\x03")
 
 
 def receive(s, n):
@@ -42,7 +42,7 @@ def client(index, s, end, answers, errors):
             length, got, kind, _ = struct.unpack(">IIBB", receive(s, 10))
             answer = receive(s, length)
             # Response {payload 2}: anything else is a refusal
-            if kind != 2 or got != stream or answer[0] != 0x12 or b"partition" not in answer:
+            if kind != 2 or got != stream or answer[0] != 0x12 or b"exits" not in answer:
                 raise ValueError(f"answer {kind} {got} {answer[:80]!r}")
             answers[index] += 1
             stream += 2

@@ -1,6 +1,6 @@
 # programs that run a part of the firmware in virtual time: many seeds long, or to be counted
-DEPS := lib/core lib/log lib/inspect lib/task lib/vmbus vmm/hcl vmm/mem vmm/vmbus vmm/disk vmm/nvme vmm/nvme_disk vmm/storvsp
-PROG := sim_storage bench_storage bench_allocations
+DEPS := lib/core lib/log lib/inspect lib/task lib/vmbus vmm/hcl vmm/mem vmm/vmbus vmm/disk vmm/nvme vmm/nvme_disk vmm/storvsp vmm/vp
+PROG := sim_storage bench_storage bench_allocations bench_inspect
 PROG_sim_storage := storage.c device.c
 PROGFLAVOUR_sim_storage := host
 PROG_bench_storage := bench.c
@@ -8,3 +8,5 @@ PROGFLAVOUR_bench_storage := target
 # the same with glibc, whose allocations valgrind sees
 PROG_bench_allocations := bench.c
 PROGFLAVOUR_bench_allocations := native
+PROG_bench_inspect := bench_inspect.c
+PROGFLAVOUR_bench_inspect := target

@@ -11,6 +11,7 @@ LOG_DOMAIN("get");
 #define ANSWER_TIMEOUT_NS 5000000000ull
 #define QUEUE_MAX 32
 #define SETTINGS_MAX (1u << 20)
+#define FAULT_REGISTERS_MAX 64u
 
 enum get_state { GET_IDLE, GET_ASKING_VERSION, GET_ASKING_SETTINGS, GET_READY, GET_GONE };
 
@@ -339,11 +340,18 @@ void get_notify_crash(struct get *g, unsigned vp, unsigned vtl, u64 control, con
 	get_notify(g, &m, sizeof(m));
 }
 
-void get_notify_triple_fault(struct get *g, unsigned vp)
+void get_notify_triple_fault(struct get *g, unsigned vp, const struct get_register *registers, unsigned count)
 {
-	struct get_triple_fault m = { .header = notification(GET_TRIPLE_FAULT), .vp_index = vp };
+	struct {
+		struct get_triple_fault head;
+		struct get_register registers[FAULT_REGISTERS_MAX];
+	} m = { .head = { notification(GET_TRIPLE_FAULT), vp, GET_FAULT_UNRECOVERABLE_EXCEPTION,
+			  MIN(count, FAULT_REGISTERS_MAX) } };
+	size_t len = m.head.register_count * sizeof(*registers);
 
-	get_notify(g, &m, sizeof(m));
+	if (len)
+		memcpy(m.registers, registers, len);
+	get_notify(g, &m, sizeof(m.head) + len);
 }
 
 /* ---- what it is */

@@ -56,7 +56,8 @@ void get_notify_reset(struct get *get);
 /* error 0: VTL0 runs; else text says why it does not */
 void get_notify_started(struct get *get, int error, const char *text);
 void get_notify_crash(struct get *get, unsigned vp, unsigned vtl, u64 control, const u64 parameters[5]);
-void get_notify_triple_fault(struct get *get, unsigned vp);
+/* at most 64 registers */
+void get_notify_triple_fault(struct get *get, unsigned vp, const struct get_register *registers, unsigned count);
 
 /* agreed protocol version, 0: none */
 u32 get_version(const struct get *get);

@@ -134,6 +134,9 @@ static int map_all(struct guest *g, int fd)
 			 fd < 0 ? 0 : (off_t)g->ram[i].base) == MAP_FAILED)
 			return log_err(-errno, "map guest RAM at %#llx", (unsigned long long)g->ram[i].base);
 	}
+	/* the kernel leaves shared mappings of a file out of cores by default; this holds whatever the filter says */
+	if (madvise(g->reserved, g->reserved_len, MADV_DONTDUMP))
+		log_at(LOG_WARN, "guest RAM may be in core files: %s", strerror(errno));
 	return 0;
 }
 

@@ -198,6 +198,11 @@ int uio_send(struct uio_channel *c, const void *data, size_t len)
 	return 0;
 }
 
+bool uio_drained(struct uio_channel *c)
+{
+	return c->failed || uio_ring_empty(&c->tx);
+}
+
 void uio_close(struct uio_channel *c)
 {
 	if (!c)

@@ -23,6 +23,8 @@ int uio_open(const struct guid *instance, struct exec *exec, const struct uio_op
 	     struct uio_channel **ret) __must_check;
 /* 0; -EAGAIN: writable() follows; -EMSGSIZE; -EPIPE after closed() */
 int uio_send(struct uio_channel *channel, const void *data, size_t len) __must_check;
+/* has the host read everything that was sent? A channel closed before that takes the rest with it. */
+bool uio_drained(struct uio_channel *channel);
 /* memory goes when the operation in flight has ended; NULL is fine. No callbacks any more. */
 void uio_close(struct uio_channel *channel);
 void uio_inspect(void *channel, struct inspect *in);

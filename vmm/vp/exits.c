@@ -40,13 +40,15 @@ static int exit_exception(struct vp *vp, const struct hv_message *msg)
 static int exit_unrecoverable(struct vp *vp, const struct hv_message *msg)
 {
 	const struct hv_intercept_header *h = (const void *)msg->payload;
+	struct vp_registers registers;
 	char text[120];
 
 	snprintf(text, sizeof(text), "VP %u: triple fault at %#x:%#llx, RFLAGS %#llx", vp->index, h->cs.selector,
 		 (unsigned long long)h->rip, (unsigned long long)h->rflags);
 	log_at(LOG_NOTICE, "%s", text);
 	vp_stop(vp);
-	vp->machine->event(vp->machine, VP_TRIPLE_FAULT, vp->index, text);
+	vp_read_registers(vp, &registers);
+	vp->machine->event(vp->machine, VP_TRIPLE_FAULT, vp->index, text, &registers);
 	return 0;
 }
 
@@ -102,6 +104,6 @@ int exit_dispatch(struct vp *vp)
 	snprintf(text, sizeof(text), "VP %u: exit of unknown type %#x", vp->index, msg->type);
 	log_at(LOG_ERROR, "%s", text);
 	vp_stop(vp);
-	vp->machine->event(vp->machine, VP_FAILED, vp->index, text);
+	vp->machine->event(vp->machine, VP_FAILED, vp->index, text, NULL);
 	return 0;
 }

@@ -16,6 +16,8 @@ int exit_memory(struct vp *vp, const struct hv_message *msg) __must_check;
 int exit_hypercall(struct vp *vp, const struct hv_message *msg) __must_check;
 int exit_sint_deliverable(struct vp *vp, const struct hv_message *msg) __must_check;
 int exit_msr(struct vp *vp, const struct hv_message *msg) __must_check;
+/* the state that is told of a triple fault; a register that cannot be had is left out */
+void vp_read_registers(struct vp *vp, struct vp_registers *ret);
 /* a device has answered: finishes what began with the exit message still in the run page */
 int io_resume(struct vp *vp) __must_check;
 

@@ -1,11 +1,14 @@
 /* MSRs the hypervisor does not play for VTL0: a short list Hyper-V answers, the crash MSRs, and #GP for the rest */
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/log/log.h"
 #include "spec/hv_msr.h"
 #include "vmm/vp/internal.h"
 
 LOG_DOMAIN("vp");
+
+#define CRASH_TEXT_MAX 4096u /* one page, as Linux sends it */
 
 struct benign {
 	u32 msr;
@@ -35,10 +38,52 @@ static const struct benign benign[] = {
 	{ 0xc0011029, 0, true }, { 0xc001102a, 0, true },
 };
 
+/* the guest's words, line by line; what is no text is shown as a dot */
+static void log_crash_text(struct vp *vp, u64 gpa, u64 len)
+{
+	char text[CRASH_TEXT_MAX + 1], *rest = text;
+
+	len = MIN(len, (u64)CRASH_TEXT_MAX);
+	if (guest_read(vp->machine->guest, gpa, text, len)) {
+		log_at(LOG_NOTICE, "VP %u: the crash text at %#llx is not in the guest's memory", vp->index,
+		       (unsigned long long)gpa);
+		return;
+	}
+	text[len] = 0;
+	for (u64 i = 0; i < len && text[i]; i++)
+		if (text[i] != '\n' && (text[i] < ' ' || text[i] > '~'))
+			text[i] = '.';
+	for (char *line; (line = strsep(&rest, "\n"));)
+		if (*line)
+			log_at(LOG_NOTICE, "guest: %s", line);
+}
+
+/* at most one a second: a guest may write these registers as often as it likes */
+static void report_crash(struct vp *vp, u64 control)
+{
+	static struct log_limit limit;
+	struct machine *m = vp->machine;
+	struct vp_registers registers = { 0 };
+	const u64 *p = m->crash;
+	char text[200];
+
+	vp->crashes++;
+	if (!log_limit_pass(&log_domain_here, &limit, 1))
+		return;
+	for (u32 i = 0; i < ARRAY_SIZE(m->crash); i++)
+		registers.all[registers.count++] = (struct get_register){ HV_REGISTER_GUEST_CRASH_P0 + i, { p[i] } };
+	registers.all[registers.count++] = (struct get_register){ HV_REGISTER_GUEST_CRASH_CTL, { control } };
+	snprintf(text, sizeof(text), "guest crash %#llx %#llx %#llx %#llx %#llx", (unsigned long long)p[0],
+		 (unsigned long long)p[1], (unsigned long long)p[2], (unsigned long long)p[3], (unsigned long long)p[4]);
+	log_at(LOG_NOTICE, "VP %u: %s", vp->index, text);
+	if (control & HV_CRASH_CTL_MESSAGE)
+		log_crash_text(vp, p[3], p[4]);
+	m->event(m, VP_GUEST_CRASH, vp->index, text, &registers);
+}
+
 static bool crash_msr(struct vp *vp, u32 msr, bool write, u64 *value)
 {
 	struct machine *m = vp->machine;
-	char text[200];
 
 	if (msr >= HV_MSR_CRASH_P0 && msr <= HV_MSR_CRASH_P4) {
 		if (write)
@@ -49,17 +94,10 @@ static bool crash_msr(struct vp *vp, u32 msr, bool write, u64 *value)
 	}
 	if (msr != HV_MSR_CRASH_CTL)
 		return false;
-	if (!write) {
+	if (!write)
 		*value = HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_MESSAGE;
-		return true;
-	}
-	if (*value & HV_CRASH_CTL_NOTIFY) {
-		snprintf(text, sizeof(text), "guest crash %#llx %#llx %#llx %#llx %#llx", (unsigned long long)m->crash[0],
-			 (unsigned long long)m->crash[1], (unsigned long long)m->crash[2], (unsigned long long)m->crash[3],
-			 (unsigned long long)m->crash[4]);
-		log_at(LOG_NOTICE, "VP %u: %s", vp->index, text);
-		m->event(m, VP_GUEST_CRASH, vp->index, text);
-	}
+	else if (*value & HV_CRASH_CTL_NOTIFY)
+		report_crash(vp, *value);
 	return true;
 }
 

@@ -40,7 +40,7 @@ static void resume(struct op *op, int ignored)
 	r = io_resume(vp);
 	if (r) {
 		vp_stop(vp);
-		vp->machine->event(vp->machine, VP_FAILED, vp->index, "an access could not be finished");
+		vp->machine->event(vp->machine, VP_FAILED, vp->index, "an access could not be finished", NULL);
 	}
 }
 
@@ -89,7 +89,7 @@ static int wait_in_guest(struct idle *idle)
 		vp_stop(vp);
 		snprintf(text, sizeof(text), "VP %u cannot run: error %d", vp->index, -r);
 		log_err(r, "VP %u cannot run", vp->index);
-		vp->machine->event(vp->machine, VP_FAILED, vp->index, text);
+		vp->machine->event(vp->machine, VP_FAILED, vp->index, text, NULL);
 	}
 	return 0;
 }
@@ -191,6 +191,7 @@ void vp_inspect(void *object, struct inspect *in)
 	inspect_count(in, "emulated", vp->emulated);
 	inspect_count(in, "not_emulated", vp->not_emulated);
 	inspect_count(in, "unknown_msrs", vp->unknown_msrs);
+	inspect_count(in, "crash_reports", vp->crashes);
 	inspect_hex(in, "last_unknown_msr", vp->last_unknown_msr);
 	inspect_count(in, "posts", vp->posts);
 	inspect_count(in, "signals", vp->signals);

@@ -10,8 +10,16 @@
 #include "vmm/emul/emul.h"
 #include "vmm/hcl/hcl.h"
 #include "vmm/mem/guest.h"
+#include "spec/get.h"
 
 enum vp_event { VP_TRIPLE_FAULT, VP_GUEST_CRASH, VP_FAILED };
+
+/* what is told of a VP with an event; names as in spec/hv.h */
+#define VP_REGISTERS_MAX 40u
+struct vp_registers {
+	unsigned count;
+	struct get_register all[VP_REGISTERS_MAX];
+};
 
 /* what all VPs share; constant after start. Devices have their own locks. */
 struct machine {
@@ -19,8 +27,11 @@ struct machine {
 	struct guest *guest;
 	struct bus *bus;
 	struct ioapic *ioapic;
-	/* any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. */
-	void (*event)(struct machine *, enum vp_event, unsigned vp, const char *text);
+	/*
+	 * Any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. registers: with TRIPLE_FAULT
+	 * the VP's, with GUEST_CRASH the crash registers, else NULL.
+	 */
+	void (*event)(struct machine *, enum vp_event, unsigned vp, const char *text, const struct vp_registers *registers);
 	/* VTL0's HvPostMessage and HvSignalEvent to connections that the hypervisor does not know; HV_STATUS_*; any VP thread */
 	u16 (*post_message)(struct machine *, const struct hv_post_message *message);
 	u16 (*signal_event)(struct machine *, u32 connection, u16 flag);
@@ -41,7 +52,7 @@ struct vp {
 	struct idle idle;
 	unsigned index;
 	u64 exits[EXIT_REASONS];
-	u64 injected, emulated, not_emulated, unknown_msrs, invalid_connections, posts, signals;
+	u64 injected, emulated, not_emulated, unknown_msrs, crashes, invalid_connections, posts, signals;
 	atomic_uint wanted_sints;
 	struct op sint_op;
 	atomic_bool sint_posted;

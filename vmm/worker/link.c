@@ -6,6 +6,8 @@
 
 LOG_DOMAIN("link");
 
+#define DEFERRED_NS 3000000000ull /* a VP that does not answer costs its node, not the request; clients wait five seconds */
+
 static void read_more(struct link_client *link);
 
 static void die(struct link_client *link, const char *why)
@@ -116,7 +118,8 @@ static void start(struct link_client *link, const struct link_request *r, const 
 	memcpy(slot->text + r->path_len + 1, body + r->path_len, r->value_len);
 	slot->request = (struct inspect_request){ .path = slot->text, .depth = r->depth,
 						  .update = r->op == LINK_UPDATE ? slot->text + r->path_len + 1 : NULL,
-						  .limit = (enum node_sensitivity)r->limit, .done = evaluated };
+						  .limit = (enum node_sensitivity)r->limit, .timeout_ns = DEFERRED_NS,
+							  .done = evaluated };
 	inspect_start(&slot->request, link->exec, link->root, link->object);
 }
 

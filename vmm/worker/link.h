@@ -12,6 +12,7 @@
 #pragma once
 
 #include "lib/core/types.h"
+#include "spec/get.h"
 
 #define LINK_FD_REQUESTS 3
 #define LINK_FD_VTL 4
@@ -60,9 +61,12 @@ enum link_notification {
 };
 
 #define LINK_TEXT_MAX 240u
+#define LINK_REGISTERS_MAX 40u
 struct link_notify {
 	u32 type;
 	u32 vp;
 	u64 now_ns;               /* CLOCK_MONOTONIC, when it happened */
 	char text[LINK_TEXT_MAX]; /* NUL-terminated */
+	u32 register_count;       /* with TRIPLE_FAULT and GUEST_CRASH (vmm/vp/vp.h) */
+	struct get_register registers[LINK_REGISTERS_MAX];
 };

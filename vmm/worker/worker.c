@@ -18,14 +18,24 @@
 
 LOG_DOMAIN("worker");
 
-void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text)
+static void notify(struct worker *w, enum link_notification type, unsigned vp, const char *text,
+		   const struct vp_registers *registers)
 {
 	struct link_notify n = { .type = type, .vp = vp, .now_ns = now_ns() };
 
+	if (registers) {
+		n.register_count = registers->count;
+		memcpy(n.registers, registers->all, registers->count * sizeof(n.registers[0]));
+	}
 	snprintf(n.text, sizeof(n.text), "%s", text);
 	w->notifications++;
 	if (send(w->notify_fd, &n, sizeof(n), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		log_err(-errno, "notification %u is lost: %s", type, text);
+}
+
+void worker_notify(struct worker *w, enum link_notification type, unsigned vp, const char *text)
+{
+	notify(w, type, vp, text, NULL);
 }
 
 static void stop_vp(struct op *op, int ignored)
@@ -41,7 +51,9 @@ void worker_stop_vps(struct worker *w)
 		exec_post(w->vps[i].vp.exec, &w->vps[i].stop, stop_vp, 0);
 }
 
-static void machine_event(struct machine *m, enum vp_event event, unsigned vp, const char *text)
+_Static_assert(LINK_REGISTERS_MAX == VP_REGISTERS_MAX, "all that is told of a VP");
+static void machine_event(struct machine *m, enum vp_event event, unsigned vp, const char *text,
+			  const struct vp_registers *registers)
 {
 	struct worker *w = container_of(m, struct worker, machine);
 	static const enum link_notification types[] = {
@@ -50,7 +62,7 @@ static void machine_event(struct machine *m, enum vp_event event, unsigned vp, c
 
 	if (event != VP_GUEST_CRASH)
 		worker_stop_vps(w);
-	worker_notify(w, types[event], vp, text);
+	notify(w, types[event], vp, text, registers);
 }
 
 static void devices_ended(struct op *op, int result)
@@ -148,7 +160,7 @@ static void boot_vp(struct op *op, int ignored)
 	if (!r && v->vp.index == 0)
 		r = loader_set_registers(&v->vp.hcl, &w->entry);
 	if (r) {
-		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up");
+		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up", NULL);
 		return;
 	}
 	if (!w->holds && !atomic_load(&w->stopping))
@@ -163,7 +175,7 @@ static void *vp_thread(void *arg)
 	int r = exec_run(v->vp.exec);
 
 	if (r)
-		machine_event(&v->worker->machine, VP_FAILED, v->vp.index, "executor ended");
+		machine_event(&v->worker->machine, VP_FAILED, v->vp.index, "executor ended", NULL);
 	return NULL;
 }
 

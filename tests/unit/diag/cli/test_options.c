@@ -39,6 +39,8 @@ static void options_stand_anywhere(void **state)
 	assert_true(option_given(&o, OPT_FOLLOW));
 	assert_int_equal(parse("inspect trace/filter -u info,vp=debug"), 0);
 	assert_string_equal(o.text[OPT_UPDATE], "info,vp=debug");
+	assert_int_equal(parse("crash worker"), 0);
+	assert_string_equal(o.words[0], "worker");
 	assert_int_equal(parse("inspect -rj -- -odd"), 0);
 	assert_string_equal(o.words[0], "-odd");
 	assert_int_equal(parse("top --watch"), 0);

@@ -7,7 +7,9 @@
  */
 #include "tests/unit/diag/server/server_fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 /* ---- what an answer has to be */
 enum shape { END, MESSAGE, EMPTY, NUMBER, POSITIVE, FIXED64, TEXT, BYTES, SOME_TEXT };
@@ -155,6 +157,8 @@ static void diag_methods(void **state)
 	CALL(&f, DIAG, "Pause", "", FAILED(9, "pause: no worker runs"));
 	CALL(&f, DIAG, "Resume", "", FAILED(9, "resume: no worker runs"));
 	CALL(&f, DIAG, "DumpSavedState", "", FAILED(9, "saving state: no worker runs"));
+	CALL(&f, DIAG, "Crash", "\x08\x01", MSG(1, STATUS), NUM(1, 5, CODE), { 2, SOME_TEXT, 0, NULL, 0, REASON }, CLOSE);
+	CALL(&f, DIAG, "Crash", "\x08", FAILED(3, "malformed request"));
 	CALL(&f, DIAG, "Frobnicate", "", FAILED(12, "unknown method Frobnicate"));
 	CALL(&f, "diag.NoSuch", "Ping", "", FAILED(12, "unknown service diag.NoSuch"));
 	CALL(&f, DIAG, "Wait", "\x08\x63", FAILED(5, "pid not found: it was not started by Exec, or was waited for"));
@@ -229,6 +233,30 @@ static void files(void **state)
 	close(file);
 	unlink(path);
 	turn(&f);
+	end(&f);
+}
+
+static void crash(void **state)
+{
+	struct fixture f;
+	char request[6] = { 0x08 };
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		signal(SIGSEGV, SIG_DFL); /* the sanitizer's handler would tell a story */
+		for (;;)
+			pause();
+	}
+	usleep(50000);
+	start(&f);
+	f.control.worker.pid = child;
+	for (int i = 0; i < 4; i++)
+		request[1 + i] = (char)((child >> (7 * i) & 0x7f) | (i < 3 ? 0x80 : 0));
+	call(&f, DIAG, "Crash", request, 5, (const struct want[]){ NOTHING(2, PAYLOAD "; diag.proto:25 Empty"), CLOSE });
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	f.control.worker.pid = 0;
 	end(&f);
 }
 
@@ -396,7 +424,7 @@ static void updates(void **state)
 static void the_production_policy(void **state)
 {
 	static const char *const methods[] = { "Exec", "Start", "Restart", "Pause", "Resume", "DumpSavedState", "PacketCapture",
-					       "ReadFile" };
+						"ReadFile", "Crash" };
 	struct fixture f;
 	char text[96];
 
@@ -419,6 +447,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(diag_methods),	  cmocka_unit_test(exec_and_wait),	cmocka_unit_test(files),
+			cmocka_unit_test(crash),
 		cmocka_unit_test(vm_methods),	  cmocka_unit_test(inspect_values),	cmocka_unit_test(inspect_nodes),
 		cmocka_unit_test(the_workers_values), cmocka_unit_test(updates), cmocka_unit_test(the_production_policy),
 	};

@@ -156,6 +156,33 @@ static void a_lost_channel_ends_requests(void **state)
 	assert_int_equal(f.ready_count, 1);
 }
 
+static void ends_of_the_guest_are_told(void **state)
+{
+	const struct get_register registers[] = { { 0x20010, { 0x1234 } }, { 0x60001, { 0, 0x10 } } };
+	struct get_triple_fault fault;
+	struct get_register r;
+	struct get_vtl_crash crash;
+	struct fixture f;
+
+	start(&f);
+	unsigned before = f.sent_count;
+
+	get_notify_triple_fault(f.get, 1, registers, 2);
+	get_notify_crash(f.get, 1, 0, 3ull << 62, (const u64[5]){ 1, 2, 3, 4, 5 });
+	assert_int_equal(f.sent_count, before + 2);
+	assert_int_equal(f.sent_len[before], sizeof(fault) + 2 * 20);
+	memcpy(&fault, f.sent[before], sizeof(fault));
+	assert_int_equal(fault.fault_type, 1);
+	assert_int_equal(fault.register_count, 2);
+	memcpy(&r, f.sent[before] + sizeof(fault) + 20, sizeof(r));
+	assert_int_equal(r.name, 0x60001);
+	assert_int_equal(r.value[1], 0x10);
+	memcpy(&crash, f.sent[before + 1], sizeof(crash));
+	assert_int_equal(crash.control, 3ull << 62);
+	assert_int_equal(crash.parameters[4], 5);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +191,7 @@ int main(void)
 		cmocka_unit_test(nonsense_is_dropped),
 		cmocka_unit_test(notifications_wait_for_room),
 		cmocka_unit_test(a_lost_channel_ends_requests),
+		cmocka_unit_test(ends_of_the_guest_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

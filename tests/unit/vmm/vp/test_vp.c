@@ -3,11 +3,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "lib/log/log.h"
 #include "lib/task/exec_sim.h"
 #include "vmm/hcl/fake.h"
 #include "vmm/vp/vp.h"
@@ -25,6 +28,7 @@ struct bed {
 	struct hv_message script[8];
 	unsigned next, count, events;
 	enum vp_event last_event;
+	struct vp_registers last_registers;
 };
 static struct bed *bed;
 
@@ -47,8 +51,9 @@ static const struct device_ops slow_ops = { .access = slow_access };
 static const struct region slow_regions[] = { { "p", SPACE_PIO, 0x500, 4 }, { "m", SPACE_MMIO, 0xd0000000, 0x1000 } };
 
 static void deliver(struct ioapic *a, const struct ioapic_message *m) {}
-static void event(struct machine *m, enum vp_event e, unsigned vp, const char *text)
+static void event(struct machine *m, enum vp_event e, unsigned vp, const char *text, const struct vp_registers *registers)
 {
+	bed->last_registers = registers ? *registers : (struct vp_registers){ 0 };
 	bed->events++;
 	bed->last_event = e;
 }
@@ -209,6 +214,61 @@ static void msrs(void **state)
 	m->header.access_type = 1;
 	play();
 	assert_int_equal(bed->last_event, VP_GUEST_CRASH);
+	assert_int_equal(bed->last_registers.count, 6);
+	assert_int_equal(bed->last_registers.all[5].name, HV_REGISTER_GUEST_CRASH_CTL);
+	assert_int_equal(bed->last_registers.all[5].value[0], 1ull << 63);
+	/* again at once: counted, not told */
+	unsigned events = bed->events;
+
+	m = add(HVMSG_X64_MSR);
+	m->msr = 0x40000105;
+	m->header.access_type = 1;
+	play();
+	assert_int_equal(bed->events, events);
+	assert_int_equal(bed->vp.crashes, 2);
+}
+
+static char crash_log[16][128];
+static unsigned crash_lines;
+
+static void keep_line(enum log_level level, const char *domain, const char *text)
+{
+	if (!strncmp(text, "guest: ", 7) || strstr(text, "crash text"))
+		snprintf(crash_log[crash_lines++ % 16], sizeof(crash_log[0]), "%s", text);
+}
+
+static void crash_with_a_text(u64 gpa, u64 len)
+{
+	struct hv_msr_intercept *m;
+
+	usleep(1010000); /* reports come once a second at most */
+	crash_lines = 0;
+	bed->machine.crash[3] = gpa;
+	bed->machine.crash[4] = len;
+	bed->fake.run.context.rax = 0;
+	bed->fake.run.context.rdx = 0xc0000000;
+	m = add(HVMSG_X64_MSR);
+	m->msr = 0x40000105;
+	m->header.access_type = 1;
+	play();
+}
+
+static void a_guests_last_words(void **state)
+{
+	static const char words[] = "Oops\n\nat \033[1m here\nend";
+
+	log_set_sink(keep_line);
+	assert_int_equal(guest_write(bed->machine.guest, 0x3000, words, sizeof(words)), 0);
+	crash_with_a_text(0x3000, sizeof(words));
+	assert_int_equal(crash_lines, 3);
+	assert_string_equal(crash_log[0], "guest: Oops");
+	assert_string_equal(crash_log[1], "guest: at .[1m here");
+	assert_string_equal(crash_log[2], "guest: end");
+	crash_with_a_text(0x3000, ~0ull); /* a page of it, no more */
+	assert_int_equal(crash_lines, 3);
+	crash_with_a_text(~0ull - 5, 10);
+	assert_int_equal(crash_lines, 1);
+	assert_non_null(strstr(crash_log[0], "not in the guest's memory"));
 }
 
 static void hypercalls_and_the_end(void **state)
@@ -233,6 +293,9 @@ static void hypercalls_and_the_end(void **state)
 	play();
 	assert_int_equal(bed->ioapic.eois, 1);
 	assert_int_equal(bed->last_event, VP_TRIPLE_FAULT);
+	assert_true(bed->last_registers.count >= 28);
+	assert_int_equal(bed->last_registers.all[0].name, HV_X64_REGISTER_RIP);
+	assert_int_equal(bed->last_registers.all[0].value[0], bed->fake.page.rip);
 	bed->vp.stopped = true;
 	assert_int_equal(bed->next, 4);
 }
@@ -420,7 +483,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(signals_go_with_the_return), TEST(port_io_costs_no_hypercall), TEST(a_slow_device_parks_the_vp),
 			TEST(mmio_is_emulated),
-		TEST(instructions_are_fetched_when_the_message_has_none), TEST(msrs), TEST(hypercalls_and_the_end),
+		TEST(instructions_are_fetched_when_the_message_has_none), TEST(msrs), TEST(a_guests_last_words),
+		TEST(hypercalls_and_the_end),
 		TEST(posts_and_signals_reach_the_machine), TEST(free_slots_are_asked_for_and_told),
 		TEST(string_output), TEST(string_input), TEST(set_up_calls),
 	};

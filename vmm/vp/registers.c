@@ -1,0 +1,49 @@
+/* A VP's registers for a report: by name, as many as can be had */
+#include <string.h>
+
+#include "vmm/vp/internal.h"
+
+static void add(struct vp_registers *r, u32 name, const void *value, size_t len)
+{
+	if (r->count == VP_REGISTERS_MAX)
+		return;
+	struct get_register *to = &r->all[r->count++];
+
+	*to = (struct get_register){ .name = name };
+	memcpy(to->value, value, len);
+}
+
+static void add_state(struct vp_registers *r, const struct hv_register_page *s)
+{
+	const struct { u32 name; u64 value; } words[] = {
+		{ HV_X64_REGISTER_RIP, s->rip }, { HV_X64_REGISTER_RFLAGS, s->rflags }, { HV_X64_REGISTER_CR0, s->cr0 },
+		{ HV_X64_REGISTER_CR3, s->cr3 }, { HV_X64_REGISTER_CR4, s->cr4 }, { HV_X64_REGISTER_EFER, s->efer },
+	};
+	const struct hv_segment segments[] = { s->es, s->cs, s->ss, s->ds, s->fs, s->gs };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		add(r, words[i].name, &words[i].value, sizeof(words[i].value));
+	for (size_t i = 0; i < ARRAY_SIZE(segments); i++)
+		add(r, HV_X64_REGISTER_ES + (u32)i, &segments[i], sizeof(segments[i]));
+}
+
+void vp_read_registers(struct vp *vp, struct vp_registers *ret)
+{
+	/* in no page: a hypercall each */
+	static const u32 others[] = { HV_X64_REGISTER_CR2, HV_X64_REGISTER_LDTR, HV_X64_REGISTER_TR, HV_X64_REGISTER_IDTR,
+				      HV_X64_REGISTER_GDTR };
+	const struct hv_register_page *state = hcl_state(&vp->hcl);
+	union hv_register_value value;
+
+	ret->count = 0;
+	if (state)
+		add_state(ret, state);
+	for (u32 i = 0; i < HV_GPR_COUNT; i++) {
+		u64 gpr = hcl_gpr(&vp->hcl, i);
+
+		add(ret, HV_X64_REGISTER_RAX + i, &gpr, sizeof(gpr));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (!hcl_get(&vp->hcl, others[i], &value))
+			add(ret, others[i], &value, sizeof(value));
+}
