@@ -151,3 +151,40 @@ struct get_vmgs_device_info_response {
 	u32 pad;
 };
 #define GET_VMGS_STATUS_INVALID_COMMAND 2
+
+/*
+ * The log channel, apart from GET's: same interface, an instance of its own (guest_emulation_log/src/lib.rs, offer()). One
+ * message is one record: the header, then the bytes that its fields point at; offsets count from the header's end.
+ * get_protocol/src/lib.rs, from GET_LOG_INTERFACE_GUID on.
+ */
+#define GET_LOG_INSTANCE GUID(0xaa5de534, 0xd149, 0x487a, 0x90, 0x53, 0x05, 0x97, 0x2b, 0xa2, 0x0a, 0x7c)
+#define GET_LOG_NAME_MAX 128u
+#define GET_LOG_TARGET_MAX 128u
+#define GET_LOG_FIELDS_MAX 256u
+#define GET_LOG_MESSAGE_MAX 4096u
+
+enum get_log_type { GET_LOG_EVENT = 0, GET_LOG_SPAN_ENTER = 1, GET_LOG_SPAN_EXIT = 2 };
+
+enum get_log_level {
+	GET_LOG_CRITICAL = 1, GET_LOG_ERROR = 2, GET_LOG_WARNING = 3, GET_LOG_INFORMATION = 4, GET_LOG_VERBOSE = 5,
+};
+
+#define GET_LOG_FLAG_KMSG 1u /* from VTL2's kernel log as it was, not from the firmware's own tracing */
+
+struct get_log_part {
+	u16 size, offset;
+};
+
+struct get_log_header {
+	u8 type, level;
+	u16 flags;
+	struct get_log_part name, target, fields, message; /* message: JSON, the rest repeats parts of it */
+	u32 zero;
+	struct guid activity, related_activity, correlation;
+	u64 timestamp;         /* 100 ns since VTL2's kernel began */
+};
+_Static_assert(sizeof(struct get_log_part) == 4, "get_protocol TraceLoggingBufferOffset");
+_Static_assert(sizeof(struct get_log_header) == 80, "get_protocol TraceLoggingNotificationHeader");
+_Static_assert(offsetof(struct get_log_header, timestamp) == 72, "get_protocol TraceLoggingNotificationHeader");
+#define GET_LOG_NOTIFICATION_MAX (sizeof(struct get_log_header) + GET_LOG_NAME_MAX + GET_LOG_TARGET_MAX + \
+				  GET_LOG_FIELDS_MAX + GET_LOG_MESSAGE_MAX)

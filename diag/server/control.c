@@ -226,6 +226,7 @@ int control_main(int argc, char **argv)
 	boot_begins(&c->boot, BOOT_CONTROL, c->started_ns);
 	if (serve(c))
 		return 1;
+	c->host_log = host_log_start(c->exec, c->kmsg_path);
 	host_start(c);
 	return exec_run(c->exec) ? 1 : 0;
 }

@@ -3,6 +3,7 @@
 
 #include "diag/server/boot.h"
 #include "diag/server/data.h"
+#include "diag/server/host_log.h"
 #include "diag/server/process.h"
 #include "diag/server/stream.h"
 #include "diag/server/worker.h"
@@ -45,6 +46,7 @@ struct control {
 	struct ttrpc_server *server;   /* NULL in tests of single parts */
 	struct data_port *data;
 	struct streams streams;
+	struct host_log *host_log;     /* NULL in tests of other parts */
 	struct processes processes;
 	unsigned files_open;
 	const char *kmsg_path;

@@ -208,6 +208,12 @@ static void exec_inspect(void *object, struct inspect *in)
 	inspect_count(in, "idle_waits", s.idle_waits);
 }
 
+static void trace_inspect(void *object, struct inspect *in)
+{
+	inspect_log(object, in);
+	host_log_inspect(((struct control *)object)->host_log, in);
+}
+
 static void diag_inspect(void *object, struct inspect *in)
 {
 	struct control *c = object;
@@ -248,7 +254,7 @@ void tree_inspect(void *object, struct inspect *in)
 	inspect_child(in, "build_info", build_inspect, c);
 	inspect_child(in, "mesh", mesh_inspect, c);
 	inspect_child(in, "boot", boot_inspect, &c->boot);
-	inspect_child(in, "trace", inspect_log, c);
+	inspect_child(in, "trace", trace_inspect, c);
 	inspect_child(in, "proc", proc_inspect, c);
 	if (c->get)
 		inspect_child(in, "get", get_inspect, c->get);

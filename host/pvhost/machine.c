@@ -417,6 +417,8 @@ static int make_devices(struct machine *m, const char *vsock)
 		uart_on_escape(m->uart[0], on_console_escape, m);
 	if (!r)
 		r = hvsock_create(m->loop, m->vmbus, vsock, &m->hvsock);
+	if (!r && m->options->firmware_log)
+		r = guest_log_create(m->loop, m->vmbus, m->options->firmware_log, &m->firmware_log);
 	struct crash_config crash = { m->options->crash_dumps, m->options->name, m->options->crash_max_size,
 				      m->options->crash_max_count };
 
@@ -494,6 +496,7 @@ void machine_destroy(struct machine *m)
 	monitor_destroy(m->monitor);
 	vmbus_destroy(m->vmbus); /* closes every channel; devices do not touch it after that */
 	hvsock_destroy(m->hvsock);
+	guest_log_destroy(m->firmware_log);
 	for (u32 i = 0; i < 2; i++)
 		uart_destroy(m->uart[i]);
 	for (u32 i = 0; i < NVME_MAX; i++) {

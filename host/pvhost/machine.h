@@ -4,6 +4,7 @@
 #include "host/pvhost/options.h"
 #include "host/vmbus/crash.h"
 #include "host/vmbus/get.h"
+#include "host/vmbus/guest_log.h"
 #include "host/vmbus/hvsock.h"
 #include "host/vmbus/uart.h"
 #include "host/vpci/vpci.h"
@@ -20,6 +21,7 @@ struct machine {
 	struct hvsock *hvsock;
 	struct crash *crash;         /* NULL without --crash-dumps */
 	struct uart *uart[2];
+	struct guest_log *firmware_log; /* NULL: not offered */
 	struct nvme_target *nvme[NVME_MAX];
 	struct vpci *vpci[NVME_MAX]; /* each with the controller of its number */
 	struct partition *partition;

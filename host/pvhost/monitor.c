@@ -140,6 +140,10 @@ static void print_devices(struct machine *m, FILE *out)
 		uart_counts(m->uart[i], &a, &b, &c);
 		fprintf(out, "com%u: out %lu in %lu dropped %lu\n", i + 1, a, b, c);
 	}
+	if (m->firmware_log) {
+		guest_log_counts(m->firmware_log, &a, &b);
+		fprintf(out, "firmware log: records %lu left out %lu\n", a, b);
+	}
 	print_nvme(m, out);
 }
 

@@ -30,6 +30,8 @@ static const char help[] =
 	"  --monitor PATH         unix socket for monitor commands (default: RUNDIR/NAME.monitor)\n"
 	"  --name NAME            name of this machine (default: vm)\n"
 	"  --vtl2-console FILE    give the firmware a debug port (COM3) that writes to FILE\n"
+	"  --firmware-log FILE    take the firmware's log and append it to FILE, a line a record, or to stderr with -;\n"
+	"                         FILE,json or a name ending in .jsonl: a JSON object a line\n"
 	"  --vtl2-append ARGS     more words for the firmware kernel's command line (/chosen bootargs)\n"
 	"  --no-reboot            end when the guest resets\n"
 	"  --crash-dumps DIR[,max=SIZE][,count=N]\n"
@@ -155,7 +157,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
 		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' },
 		{ "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
-		{ "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
+		{ "firmware-log", 1, NULL, 'F' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
 	};
 	u32 serials = 0;
 	int c;
@@ -206,6 +208,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 			ret->reset_on_crash = optarg[0] == 'r';
 			break;
 		case 'l': ret->log = optarg; break;
+		case 'F': ret->firmware_log = optarg; break;
 		case 'h': fputs(help, stdout); return 1;
 		case 'V': puts("pvhost (Paravane) 0.1"); return 1;
 		default: fprintf(stderr, "Try 'pvhost --help'.\n"); return -EINVAL;

@@ -6,7 +6,7 @@
 #define NVME_MAX 16u
 
 struct options {
-	const char *igvm, *name, *vsock, *monitor, *serial[2], *vtl2_console, *vtl2_append, *vtl2_settings, *log;
+	const char *igvm, *name, *vsock, *monitor, *serial[2], *vtl2_console, *vtl2_append, *vtl2_settings, *log, *firmware_log;
 	u32 cpus;
 	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
 	bool no_reboot;

@@ -20,6 +20,8 @@ for disk in /sys/block/vd*; do
 	esac
 done
 [ ! -e /extra/init.sh ] || . /extra/init.sh
+# what pvhost writes there are lines already
+for tty in /dev/ttyS1 /dev/ttyS2; do stty -F $tty -opost 2>/dev/null; done
 set --
 while read -r arg; do set -- "$@" "$arg"; done </pvhost.args
 ulimit -c 0

@@ -1,3 +1,3 @@
-SRCS := get.c
+SRCS := get.c log_record.c
 DEPS := lib/core lib/log lib/task lib/inspect
 FLAVOURS := target host fuzz

@@ -211,6 +211,7 @@ static void vm_inspect(void *object, struct inspect *in)
 	inspect_child(in, "vmbus", vmbus_inspect, w->vmbus);
 	inspect_child(in, "storage", disks_inspect, &w->disks);
 	inspect_child(in, "executors", executors_inspect, w);
+	inspect_child(in, "trace", inspect_log, w);
 }
 
 static void build_inspect(void *object, struct inspect *in)

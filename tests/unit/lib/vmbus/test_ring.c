@@ -2,8 +2,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -104,12 +107,64 @@ static void rubbish_is_refused(void **state)
 	}
 }
 
+/*
+ * The writer fills the ring and goes to sleep while the reader copies a packet: between the reader's look at the indices and its
+ * own index. The reader's first touch of the data is where that happens: its view of it is not there yet.
+ */
+static u8 *reader_view;
+static struct ring busy_writer;
+
+static void meanwhile(int signal_number)
+{
+	u8 data[3000] = { 0 };
+	bool signal;
+
+	if (mprotect(reader_view, PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE) ||
+	    ring_write(&busy_writer, 6, 0, 0, data, sizeof(data), NULL, 0, &signal) != RING_OK ||
+	    ring_write(&busy_writer, 6, 0, 0, data, sizeof(data), NULL, 0, &signal) != RING_FULL)
+		abort();
+	ring_want_room(&busy_writer, sizeof(data) + 25);
+}
+
+static void a_writer_that_fell_asleep_meanwhile_is_woken(void **state)
+{
+	struct sigaction action = { .sa_handler = meanwhile }, before;
+	int fd = memfd_create("ring", MFD_CLOEXEC);
+	u8 *views[2], *w_pages[PAGES], *r_pages[PAGES], data[5000] = { 0 };
+	struct ring_received got;
+	struct ring r;
+	bool signal;
+
+	assert_int_equal(ftruncate(fd, PAGES * PAGE_SIZE), 0);
+	for (int i = 0; i < 2; i++) {
+		views[i] = mmap(NULL, PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		assert_ptr_not_equal(views[i], MAP_FAILED);
+	}
+	for (u32 i = 0; i < PAGES; i++) {
+		w_pages[i] = views[0] + i * PAGE_SIZE;
+		r_pages[i] = views[1] + i * PAGE_SIZE;
+	}
+	assert_int_equal(ring_init(&busy_writer, w_pages, PAGES, false), 0);
+	assert_int_equal(ring_init(&r, r_pages, PAGES, true), 0);
+	assert_int_equal(ring_write(&busy_writer, 6, 0, 0, data, sizeof(data), NULL, 0, &signal), RING_OK);
+	reader_view = views[1];
+	assert_int_equal(sigaction(SIGSEGV, &action, &before), 0);
+	assert_int_equal(mprotect(views[1] + PAGE_SIZE, (PAGES - 1) * PAGE_SIZE, PROT_NONE), 0);
+	assert_int_equal(ring_read(&r, data, sizeof(data), &got, &signal), RING_OK);
+	sigaction(SIGSEGV, &before, NULL);
+	assert_true(signal);
+	for (int i = 0; i < 2; i++)
+		munmap(views[i], PAGES * PAGE_SIZE);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packets_go_round),
 		cmocka_unit_test(masks_and_room),
 		cmocka_unit_test(rubbish_is_refused),
+		cmocka_unit_test(a_writer_that_fell_asleep_meanwhile_is_woken),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
