@@ -99,7 +99,8 @@ void vm_service_restart(void *context, struct ttrpc_call *call, struct bytes pay
 			   "reset the machine instead" : "no worker was started yet");
 		return;
 	}
-	int r = control_start_worker(c);
+	/* without VTL0's memory there is nothing that a worker could run */
+	int r = c->fds.vtl > 0 ? control_start_worker(c) : -ENODEV;
 
 	if (r)
 		ttrpc_fail(call, TTRPC_FAILED_PRECONDITION, "%s", r == -EBUSY ? "a worker runs and is about to start VTL0" :
