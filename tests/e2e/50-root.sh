@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A stock Debian system whose root file system is on the assigned NVMe controller, reached through hv_storvsc, with four
 # processors: it boots to a login, and what fio, fsx and fstrim do to it is checked in the guest and in the host's file.
-# A second controller has an empty disk: VERIFY_MIB (64 here, 10240 in `make long TEST=verify`) are written to it and verified,
+# A second controller has an empty disk: VERIFY_MIB (16 here, 10240 in `make long TEST=verify`) are written to it and verified,
 # half a GiB at a time.
 # needs: root.ext4
 . "$(dirname "$0")/lib.sh"
@@ -34,7 +34,7 @@ round() {
 		--numjobs=4 --size=$(($2 / 4))M --offset_increment=$(($2 / 4))M --rw=write --bsrange=64k-1M --blockalign=4096 --iodepth=4 \
 		--randseed=$1 >/tmp/fio.out 2>&1 || { tail -n 5 /tmp/fio.out; false; }"
 }
-left=${VERIFY_MIB:-64} n=1
+left=${VERIFY_MIB:-16} n=1
 while [ "$left" -gt 0 ]; do
 	mib=$((left < 512 ? left : 512))
 	check "fio, $mib MiB in large blocks on the second controller, verified, seed $n" round $n $mib
