@@ -15,7 +15,8 @@ LOG_DOMAIN("hvsock");
 
 #define FROM_GUEST_MAX 65536 /* one packet's payload with its pipe header */
 #define TO_GUEST_MAX 16384
-#define OPEN_TIMEOUT_NS 2000000000ull
+#define OPEN_TIMEOUT_NS 10000000000ull /* VTL2 opens it when it gets to it: on a busy machine that takes its time */
+#define LINE_TIMEOUT_NS 20000000000ull
 #define LINE_MAX_LEN 64
 #define OUT_BUFFER_MAX (256 * 1024)
 #define STATUS_CONNECTION_REFUSED 0xC0000236u
@@ -339,7 +340,7 @@ static void accept_client(struct loop_source *source, u32 events)
 		return;
 	c->from_host = true;
 	c->timer.fire = handshake_timed_out;
-	loop_arm(h->loop, &c->timer, 10 * OPEN_TIMEOUT_NS);
+	loop_arm(h->loop, &c->timer, LINE_TIMEOUT_NS);
 }
 
 static void guest_connects(void *ctx, const struct guid *endpoint, const struct guid *service_id)

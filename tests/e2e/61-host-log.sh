@@ -27,7 +27,7 @@ for l in lines:
 times = [float(l["timestamp"].rstrip("s")) for l in lines]
 assert times == sorted(times)
 END
-check "nothing was lost" test "$(n lost)" = 0
+check "nothing was lost" matches "^0$" n lost
 say_two() { d run sh -c "echo '<4>demo/x: grave $1' >/dev/kmsg; echo '<6>demo/x: usual $1' >/dev/kmsg"; }
 filtered() {
 	d inspect trace/host_filter -u warn && say_two 1 && has 'grave 1' && d inspect trace/host_filter -u info && say_two 2 &&
