@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "diag/server/policy.h"
 #include "init/init.h"
 #include "lib/log/log.h"
 #include "lib/os/cleanup.h"
@@ -75,7 +76,7 @@ void environment_from_kernel(void)
 
 		*equals = 0;
 		/* what an image forbids, a later word (the host's) does not allow again */
-		if (!strcmp(words[i], "PARAVANE_DIAGNOSTICS") && getenv(words[i]) && strcmp(getenv(words[i]), "full"))
+		if (!strcmp(words[i], "PARAVANE_DIAGNOSTICS") && policy_restricted())
 			continue;
 		if (setenv(words[i], equals + 1, 1))
 			log_err(-ENOMEM, "%s", words[i]);

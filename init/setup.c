@@ -1,12 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "diag/server/policy.h"
 #include "init/init.h"
 #include "lib/core/guid.h"
 #include "lib/log/log.h"
@@ -75,10 +74,8 @@ static void set(const char *path, const char *value)
 /* a process that dies waits, while its core is read, so that nobody resets VTL2 before the host has it */
 static void setup_cores(void)
 {
-	const char *diagnostics = getenv("PARAVANE_DIAGNOSTICS");
-
 	/* the production policy: nobody outside reads the firmware's memory, in this form either */
-	if (diagnostics && strcmp(diagnostics, "full"))
+	if (policy_restricted())
 		return;
 	/* private and shared memory without a file, hugetlb pages, the first page of an ELF file (core(5)) */
 	set("/proc/self/coredump_filter", "0x33");

@@ -37,7 +37,7 @@ struct command {
 	u64 options;
 	unsigned min_words, max_words;
 	bool raw;                 /* from the first word on everything is a word: another program's command line */
-	const char *examples;     /* lines "words\0" are not needed: printed as they are */
+	const char *examples;     /* printed as they are */
 	enum exit_code (*run)(struct session *);
 };
 extern const struct command commands[];
@@ -85,6 +85,10 @@ enum exit_code session_call_for(struct session *session, const char *service, co
 /* the same with the time that --timeout says */
 enum exit_code session_call(struct session *session, const char *service, const char *method, const struct pb_writer *request,
 			    struct ttrpc_answer *ret);
+/*
+ * Kmsg or ReadFile (path: of the latter, else NULL): *ret_fd is the connection that its bytes come on, the caller's. Else said.
+ */
+enum exit_code session_stream(struct session *session, const char *method, bool follow, const char *path, int *ret_fd);
 /* a data connection and its id. EXIT_OK: *ret_fd is the caller's. Else said. */
 enum exit_code session_data(struct session *session, int *ret_fd, u64 *ret_id);
 
@@ -143,6 +147,8 @@ struct remote {
 /* starts it. EXIT_OK: fds are the caller's */
 enum exit_code remote_start(struct session *session, struct remote *remote);
 void remote_close(struct remote *remote);
+/* "NAME=VALUE", or "NAME" to be removed, as EnvPair {name 1, value 2} */
+void put_env(struct pb_writer *w, u32 field, const char *text);
 /* waits for its end, as long as it takes */
 enum exit_code remote_wait(struct session *session, s32 pid, int *ret_exit_code);
 /*

@@ -18,10 +18,10 @@ void remote_close(struct remote *r)
 	}
 }
 
-static void put_env(struct pb_writer *w, const char *text)
+void put_env(struct pb_writer *w, u32 field, const char *text)
 {
 	const char *equals = strchr(text, '=');
-	size_t mark = pb_open(w, ENV);
+	size_t mark = pb_open(w, field);
 
 	pb_bytes(w, ENV_NAME, text, equals ? (size_t)(equals - text) : strlen(text));
 	if (equals)
@@ -40,7 +40,7 @@ static void put_request(struct pb_writer *w, const struct remote *r, const u64 i
 		if (ids[i])
 			pb_u64(w, STDIN + i, ids[i]);
 	for (unsigned i = 0; i < r->env_count; i++)
-		put_env(w, r->env[i]);
+		put_env(w, ENV, r->env[i]);
 	if (r->clear_env)
 		pb_u64(w, CLEAR_ENV, 1);
 	if (r->raw)

@@ -84,27 +84,12 @@ static enum exit_code take_all(int fd, bool (*each)(void *, const char *), void 
 	}
 }
 
-/* KmsgRequest {follow 1, conn 2} */
 enum exit_code records_read(struct session *s, bool follow, bool (*each)(void *, const char *), void *context)
 {
 	_cleanup_close_ int fd = -1;
-	struct ttrpc_answer answer;
-	struct pb_writer w;
-	u64 id;
-	enum exit_code code = session_data(s, &fd, &id);
+	enum exit_code code = session_stream(s, "Kmsg", follow, NULL, &fd);
 
-	if (code)
-		return code;
-	pb_init(&w);
-	if (follow)
-		pb_u64(&w, 1, 1);
-	pb_u64(&w, 2, id);
-	code = session_call(s, "diag.UnderhillDiag", "Kmsg", &w, &answer);
-	pb_fini(&w);
-	if (code)
-		return code;
-	ttrpc_answer_fini(&answer);
-	return take_all(fd, each, context);
+	return code ? code : take_all(fd, each, context);
 }
 
 /* as dmesg shows it */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "diag/cli/cli.h"
+#include "lib/os/cleanup.h"
 #include "lib/os/file.h"
 
 enum exit_code session_open(struct session *s)
@@ -82,4 +83,31 @@ enum exit_code session_data(struct session *s, int *ret_fd, u64 *ret_id)
 	if (fd >= 0)
 		close(fd);
 	return EXIT_NOBODY;
+}
+
+/* KmsgRequest {follow 1, conn 2}, FileRequest {follow 1, conn 2, file_path 3} */
+enum exit_code session_stream(struct session *s, const char *method, bool follow, const char *path, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1;
+	struct ttrpc_answer answer;
+	struct pb_writer w;
+	u64 id;
+	enum exit_code code = session_data(s, &fd, &id);
+
+	if (code)
+		return code;
+	pb_init(&w);
+	if (follow)
+		pb_u64(&w, 1, 1);
+	pb_u64(&w, 2, id);
+	if (path)
+		pb_string(&w, 3, path);
+	code = session_call(s, "diag.UnderhillDiag", method, &w, &answer);
+	pb_fini(&w);
+	if (code)
+		return code;
+	ttrpc_answer_fini(&answer);
+	*ret_fd = fd;
+	fd = -1;
+	return EXIT_OK;
 }

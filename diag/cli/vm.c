@@ -38,38 +38,19 @@ enum exit_code command_start(struct session *s)
 	struct pb_writer w;
 
 	pb_init(&w);
-	for (unsigned i = 0; i < o->env_count; i++) {
-		const char *equals = strchr(o->env[i], '=');
-		size_t mark = pb_open(&w, 1);
-
-		pb_bytes(&w, 1, o->env[i], equals ? (size_t)(equals - o->env[i]) : strlen(o->env[i]));
-		if (equals)
-			pb_string(&w, 2, equals + 1);
-		pb_close(&w, mark);
-	}
+	for (unsigned i = 0; i < o->env_count; i++)
+		put_env(&w, 1, o->env[i]);
 	enum exit_code code = simple(s, "diag.UnderhillDiag", "Start", &w);
 
 	pb_fini(&w);
 	return code;
 }
 
-/* FileRequest {follow 1, conn 2, file_path 3} */
 static enum exit_code read_file(struct session *s, const char *path, bool follow, int out)
 {
 	_cleanup_close_ int fd = -1;
-	struct pb_writer w;
-	u64 id;
-	enum exit_code code = session_data(s, &fd, &id);
+	enum exit_code code = session_stream(s, "ReadFile", follow, path, &fd);
 
-	if (code)
-		return code;
-	pb_init(&w);
-	if (follow)
-		pb_u64(&w, 1, 1);
-	pb_u64(&w, 2, id);
-	pb_string(&w, 3, path);
-	code = simple(s, "diag.UnderhillDiag", "ReadFile", &w);
-	pb_fini(&w);
 	return code ? code : copy_all(fd, out, path);
 }
 

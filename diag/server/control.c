@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "diag/server/policy.h"
 #include "lib/log/kmsg.h"
 #include "lib/os/cleanup.h"
 #include "spec/hv.h"
@@ -201,8 +202,7 @@ static void read_environment(struct control *c)
 		c->on_worker_death = WORKER_DEATH_RESET;
 	else if (death && strcmp(death, "crash"))
 		log_at(LOG_WARN, "PARAVANE_ON_WORKER_DEATH=%s: neither crash nor reset; crash it is", death);
-	/* a policy that is misspelt is not one that is off */
-	c->restricted = diagnostics && strcmp(diagnostics, "full");
+	c->restricted = policy_restricted();
 	if (c->restricted)
 		log_at(LOG_NOTICE, "diagnostics are restricted: no programs, no files, no changes%s",
 		       strcmp(diagnostics, "restricted") ? " (PARAVANE_DIAGNOSTICS is neither full nor restricted)" : "");

@@ -82,7 +82,16 @@ static int take_field(struct decoder *d, const struct pb_field *f)
 	return 0;
 }
 
-int exec_request_decode(struct bytes payload, struct exec_request *ret)
+/* StartRequest {env 1, args 2} */
+static int take_start_field(struct decoder *d, const struct pb_field *f)
+{
+	if (f->number == 2)
+		return -ENOTSUP;
+	return f->number == 1 && f->wire == PB_BYTES ? take_env(d, f->body) : 0;
+}
+
+static int decode(struct bytes payload, int (*take)(struct decoder *, const struct pb_field *), bool runs,
+		  struct exec_request *ret)
 {
 	struct exec_request q = { .text = malloc(2 * payload.left + 2) };
 	struct decoder d = { .request = &q };
@@ -91,16 +100,26 @@ int exec_request_decode(struct bytes payload, struct exec_request *ret)
 	int r = q.text ? 0 : -ENOMEM;
 
 	while (!r && pb_next(&payload, &f, &bad))
-		r = take_field(&d, &f);
+		r = take(&d, &f);
 	if (!r && bad)
 		r = -EPROTO;
-	if (!r && (!q.argv[0] || !*q.argv[0]))
+	if (!r && runs && (!q.argv[0] || !*q.argv[0]))
 		r = -EINVAL;
 	if (r)
 		free(q.text);
 	else
 		*ret = q;
 	return r;
+}
+
+int exec_request_decode(struct bytes payload, struct exec_request *ret)
+{
+	return decode(payload, take_field, true, ret);
+}
+
+int start_request_decode(struct bytes payload, struct exec_request *ret)
+{
+	return decode(payload, take_start_field, false, ret);
 }
 
 void exec_request_fini(struct exec_request *q)

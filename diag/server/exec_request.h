@@ -1,4 +1,4 @@
-/* ExecRequest of diag.proto, decoded and checked: nothing here runs anything. */
+/* ExecRequest and StartRequest of diag.proto, decoded and checked: nothing here runs anything. */
 #pragma once
 
 #include "lib/core/bytes.h"
@@ -19,4 +19,6 @@ struct exec_request {
 
 /* -EPROTO malformed, -E2BIG too many words, -EINVAL a NUL inside a string or no command; -ENOMEM. On 0 *ret is to be fini'd. */
 int exec_request_decode(struct bytes payload, struct exec_request *ret) __must_check;
+/* StartRequest: the same pairs of env, and arguments, which are -ENOTSUP. argv stays empty. Otherwise as above. */
+int start_request_decode(struct bytes payload, struct exec_request *ret) __must_check;
 void exec_request_fini(struct exec_request *request);

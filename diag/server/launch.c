@@ -10,14 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FIRST_SAFE_FD 16
+#include "lib/os/cleanup.h"
 
-static void close_one(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
+#define FIRST_SAFE_FD 16
 
 void launch_fini(struct launch *l)
 {
@@ -28,10 +23,10 @@ void launch_fini(struct launch *l)
 				l->child[k] = -1;
 		if (l->raw[i] == l->child[i])
 			l->raw[i] = -1;
-		close_one(&l->child[i]);
-		close_one(&l->raw[i]);
-		close_one(&l->relay[i].from);
-		close_one(&l->relay[i].to);
+		fd_close(&l->child[i]);
+		fd_close(&l->raw[i]);
+		fd_close(&l->relay[i].from);
+		fd_close(&l->relay[i].to);
 	}
 }
 
@@ -87,7 +82,7 @@ static int use_terminal(int sockets[EXEC_FILES], struct launch *l)
 		relay_between(l, EXEC_STDOUT, master, &sockets[EXEC_STDOUT]);
 		master = -1;
 	}
-	close_one(&master);
+	fd_close(&master);
 	return r;
 }
 
@@ -136,7 +131,7 @@ int launch_prepare(const struct exec_request *q, struct data_port *data, struct 
 			l.child[EXEC_STDERR] = l.child[EXEC_STDOUT];
 	}
 	for (unsigned i = 0; i < EXEC_FILES; i++)
-		close_one(&sockets[i]);
+		fd_close(&sockets[i]);
 	if (r)
 		launch_fini(&l);
 	else

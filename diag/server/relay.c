@@ -6,22 +6,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/os/cleanup.h"
+
 #define CHUNKS_A_TURN 16
 #define LINGER_NS 10000000000ull
-
-static void close_one(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 static void maybe_ended(struct relay *r)
 {
 	if (r->state != RELAY_ENDING || r->from_busy || r->to_busy || r->hangup_busy || r->end_busy)
 		return;
-	close_one(&r->from);
-	close_one(&r->to);
+	fd_close(&r->from);
+	fd_close(&r->to);
 	r->state = RELAY_IDLE;
 	r->ended(r);
 }
@@ -60,7 +55,7 @@ static void finish(struct relay *r)
 		return;
 	}
 	r->state = RELAY_LINGERING;
-	close_one(&r->from);
+	fd_close(&r->from);
 	timer_arm(r->exec, &r->timer, exec_now_ns(r->exec) + LINGER_NS);
 	if (!r->hangup_busy)
 		end(r);

@@ -109,27 +109,12 @@ void vm_service_restart(void *context, struct ttrpc_call *call, struct bytes pay
 		ttrpc_reply(call, NULL, 0);
 }
 
-/* ---- Start: StartRequest {env 1 {name 1, value 2}, args 2} */
+/* ---- Start */
 static int set_environment(struct bytes payload)
 {
 	struct exec_request q;
-	struct pb_writer w;
-	struct pb_field f;
-	bool bad = false;
-	int r = 0;
+	int r = start_request_decode(payload, &q);
 
-	/* the same pairs as Exec has, under another number */
-	pb_init(&w);
-	pb_string(&w, 1, "worker");
-	while (pb_next(&payload, &f, &bad)) {
-		if (f.number == 1 && f.wire == PB_BYTES)
-			pb_bytes(&w, 8, f.body.at, f.body.left);
-		else if (f.number == 2)
-			r = -ENOTSUP;
-	}
-	if (!r)
-		r = bad ? -EPROTO : w.failed ? -ENOMEM : exec_request_decode(bytes_of(w.data, w.len), &q);
-	pb_fini(&w);
 	if (r)
 		return r;
 	for (unsigned i = 0; i < q.env_count; i++)

@@ -10,6 +10,13 @@ static inline void cleanup_closep(int *fd)
 		close(*fd);
 }
 
+/* closes what is open and remembers that it is not any more */
+static inline void fd_close(int *fd)
+{
+	cleanup_closep(fd);
+	*fd = -1;
+}
+
 static inline void cleanup_freep(void *p)
 {
 	free(*(void **)p);

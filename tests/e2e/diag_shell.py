@@ -32,16 +32,19 @@ def type_line(text):
     os.write(fd, text.encode() + b"\n")
 
 
+def size_becomes(want):
+    """Until the size that was told once is there."""
+    for _ in range(20):
+        type_line("stty size")
+        if want in wait_for(r"\d+ \d+\r\n"):
+            return
+        time.sleep(1)
+    sys.exit(f"the terminal's size did not become {want}")
+
+
 resize(33, 101)
 wait_for(r"# ")
-# until the size that was told once is there
-for _ in range(20):
-    type_line("stty size")
-    if "33 101" in wait_for(r"\d+ \d+\r\n"):
-        break
-    time.sleep(1)
-else:
-    sys.exit("the terminal's size did not arrive")
+size_becomes("33 101")
 type_line("echo $TERM-$((6*7)); tty")
 wait_for(r"-42\r\n/dev/pts/\d")
 type_line("sleep 300; echo slept")
@@ -50,13 +53,7 @@ os.write(fd, b"\x03")
 type_line("echo status=$?")
 wait_for(r"status=130")
 resize(40, 90)
-for _ in range(20):
-    type_line("stty size")
-    if "40 90" in wait_for(r"\d+ \d+\r\n"):
-        break
-    time.sleep(1)
-else:
-    sys.exit("the terminal's new size did not arrive")
+size_becomes("40 90")
 type_line("exit 5")
 end = time.monotonic() + 60
 while time.monotonic() < end:
