@@ -113,6 +113,17 @@ enum exit_code command_perf_trace(struct session *session);
 enum exit_code command_crash(struct session *session);
 enum exit_code command_core_dump(struct session *session);
 
+/* ---- again.c: a command that looks again and again: --watch, --count, until Ctrl-C */
+struct again {
+	double seconds;
+	unsigned left;
+	bool counted;          /* else without a limit */
+};
+/* seconds: what --watch says, or this without it */
+void again_begin(struct again *again, const struct options *options, double seconds);
+/* sleeps; false: it was enough, or interrupted */
+bool again_wait(struct again *again);
+
 /* ---- inspect.c */
 bool colour_wanted(const struct options *options);
 /* the tree's text with names coloured, to stdout */

@@ -1,9 +1,7 @@
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "diag/cli/cli.h"
@@ -172,13 +170,6 @@ static enum exit_code once(struct session *s, const struct paths *paths)
 }
 
 /* ---- again and again */
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-	interrupted = 1;
-}
-
 static void print_since(const struct options *o, const struct look *now, const struct look *before, unsigned count)
 {
 	double seconds = (double)(now->at_ns - before->at_ns) / 1e9;
@@ -197,25 +188,17 @@ static void print_since(const struct options *o, const struct look *now, const s
 
 static enum exit_code watch(struct session *s, const struct paths *paths)
 {
-	const double seconds = s->options->number[OPT_WATCH];
-	struct timespec pause_time = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-	unsigned left = option_given(s->options, OPT_COUNT) ? (unsigned)s->options->number[OPT_COUNT] : 0;
-	struct sigaction act = { .sa_handler = on_interrupt };
 	struct look now, before;
+	struct again again;
 	enum exit_code code = look(s, paths, &before);
 
-	sigaction(SIGINT, &act, NULL);
-	while (!interrupted && code != EXIT_NOBODY && before.nodes) {
-		nanosleep(&pause_time, NULL);
-		if (interrupted)
-			break;
+	again_begin(&again, s->options, 1);
+	while (code != EXIT_NOBODY && before.nodes && again_wait(&again)) {
 		code = look(s, paths, &now);
 		if (now.nodes && code != EXIT_NOBODY)
 			print_since(s->options, &now, &before, paths->count);
 		node_destroy(before.nodes);
 		before = now;
-		if (left && !--left)
-			break;
 	}
 	node_destroy(before.nodes);
 	return code;

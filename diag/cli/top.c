@@ -1,9 +1,7 @@
 /* pvdiag top: one table of rates, again and again. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "diag/cli/cli.h"
@@ -124,35 +122,19 @@ static void print(const struct options *o, const struct sample *now, const struc
 	node_destroy(since);
 }
 
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-	interrupted = 1;
-}
-
 enum exit_code command_top(struct session *s)
 {
-	const struct options *o = s->options;
-	const double seconds = option_given(o, OPT_WATCH) ? o->number[OPT_WATCH] : 2;
-	struct timespec pause_time = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-	unsigned left = option_given(o, OPT_COUNT) ? (unsigned)o->number[OPT_COUNT] : 0;
-	struct sigaction act = { .sa_handler = on_interrupt };
 	struct sample now, before;
+	struct again again;
 	enum exit_code code = take(s, &before);
 
-	sigaction(SIGINT, &act, NULL);
-	while (!code && !interrupted) {
-		nanosleep(&pause_time, NULL);
-		if (interrupted)
-			break;
+	again_begin(&again, s->options, 2);
+	while (!code && again_wait(&again)) {
 		code = take(s, &now);
 		if (!code)
-			print(o, &now, &before);
+			print(s->options, &now, &before);
 		node_destroy(before.root);
 		before = now;
-		if (left && !--left)
-			break;
 	}
 	node_destroy(before.root);
 	return code;

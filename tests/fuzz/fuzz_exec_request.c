@@ -1,4 +1,4 @@
-/* ExecRequest as any client may send it: what is decoded lies inside, is terminated, and is bounded. Nothing is run. */
+/* ExecRequest and StartRequest as any client may send them: what is decoded is inside, terminated, bounded. Nothing is run. */
 #include <string.h>
 
 #include "diag/server/exec_request.h"
@@ -11,6 +11,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct exec_request q;
 	size_t total = 0;
 
+	if (!start_request_decode(bytes_of(data, size), &q)) {
+		CHECK(!q.argv[0] && q.env_count <= EXEC_ENV_MAX);
+		exec_request_fini(&q);
+	}
 	if (exec_request_decode(bytes_of(data, size), &q))
 		return 0;
 	CHECK(q.argv[0] && *q.argv[0]);
