@@ -84,7 +84,8 @@ static bool command_is_sound(const struct ide_channel *ch, const struct saved_ch
 		return false;
 	if (s->len > IDE_BUFFER_LEN || s->end > s->len || s->at > s->len || (s->phase == IDE_PHASE_DATA && s->at >= s->end))
 		return false;
-	if (s->phase == IDE_PHASE_IDLE)
+	/* of a request that a reset only waits for, nothing is needed: and the device that was selected for it is not any more */
+	if (s->phase == IDE_PHASE_IDLE || (s->phase == IDE_PHASE_DISK && s->reset_mask))
 		return true;
 	if (d->kind == IDE_NONE || s->work == IDE_WORK_NONE || !s->block || s->flags & ~DISK_FUA)
 		return false;

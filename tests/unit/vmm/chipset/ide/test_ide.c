@@ -626,6 +626,34 @@ static void state_after_a_command(void **state)
 	saver_fini(&s);
 }
 
+/* a soft reset that waits for the second drive's request: the first, which it selects, is of another kind */
+static void state_in_a_reset(void **state)
+{
+	struct saver s;
+	struct loader l;
+
+	assert_int_equal(ide_add(m->ide, 1, 1, IDE_DISK, disk_ram(MiB, 512, &id)), 0);
+	model_channel(m, 1);
+	model_lba28(m, 0x10, 1, 1);
+	model_set(m, 7, 0x20);
+	model_out(m, m->control, 1, 4);
+	bus_stop(&m->bus);
+	saver_init(&s);
+	bus_save(&m->bus, &s);
+	assert_int_equal(saver_finish(&s), 0);
+	bus_start(&m->bus);
+	model_run(m);
+	bus_reset(&m->bus);
+	assert_int_equal(loader_init(&l, s.data, s.len), 0);
+	assert_int_equal(bus_restore(&m->bus, l), 0);
+	bus_start(&m->bus);
+	model_out(m, m->control, 1, 0);
+	model_run(m);
+	assert_int_equal(model_reg(m, 4), 0x14);
+	assert_int_equal(model_reg(m, 5), 0xeb);
+	saver_fini(&s);
+}
+
 static void disks_that_do_not_fit(void **state)
 {
 	assert_int_equal(ide_add(m->ide, 0, 0, IDE_DISK, disk_ram(MiB, 512, &id)), -EEXIST);
@@ -645,8 +673,7 @@ int main(void)
 		TEST(signatures), TEST(identify_says_what_is_so), TEST(pio_single_sectors), TEST(pio_multiple), TEST(chs),
 		TEST(dma_goes_straight), TEST(dma_in_steps), TEST(hostile_tables), TEST(dma_waits), TEST(errors), TEST(power),
 		TEST(trim), TEST(reset_in_the_middle), TEST(cd_is_read), TEST(cd_says_what_it_is), TEST(state_goes_round),
-			TEST(state_after_a_command),
-		TEST(disks_that_do_not_fit),
+		TEST(state_after_a_command), TEST(state_in_a_reset), TEST(disks_that_do_not_fit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
