@@ -202,10 +202,17 @@ _Static_assert(sizeof(struct hv_register_assoc) == 32, "TLFS HV_REGISTER_ASSOC")
 
 /* HV_REGISTER_PENDING_EVENT0 for an exception (TLFS HV_X64_PENDING_EXCEPTION_EVENT) */
 #define HV_EVENT_PENDING BIT(0)
-#define HV_EVENT_TYPE (0xfull << 1)
+#define HV_EVENT_TYPE (7ull << 1)
+#define HV_EVENT_TYPE_EXCEPTION 0
+#define HV_EVENT_TYPE_EXTINT 5
 #define HV_EVENT_DELIVER_ERROR BIT(8)
 #define HV_EVENT_VECTOR (0xffffull << 16)
 #define HV_EVENT_ERROR_CODE (0xffffffffull << 32)
+/* and for an external interrupt (hvdef HvX64PendingExtIntEvent) */
+#define HV_EVENT_EXTINT_VECTOR (0xffull << 8)
+/* HV_REGISTER_INTERRUPT_STATE */
+#define HV_INTERRUPT_SHADOW BIT(0)
+#define HV_NMI_MASKED BIT(1)
 
 /* HV_REGISTER_DELIVERABILITY_NOTIFICATIONS (hvdef) */
 #define HV_DELIVERABILITY_NMI BIT(0)

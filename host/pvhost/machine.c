@@ -333,6 +333,7 @@ static int read_image(struct machine *m)
 		log_at(LOG_WARN, "--vtl2-memory %luM is less than the %luM this image asks for",
 		       m->options->vtl2_memory / MiB, size / MiB);
 	m->config.mmio_hole_base = LOW_MMIO_BASE;
+	m->config.no_apic = m->options->no_apic;
 	plan_memory(m, m->options->vtl2_memory ? m->options->vtl2_memory : ALIGN_UP(size, 2 * MiB));
 	return 0;
 }

@@ -18,6 +18,8 @@ static const char help[] =
 	"  --cpus N               virtual processors (default 1)\n"
 	"  --memory SIZE          the guest's memory, e.g. 512M, 2G (default 1G)\n"
 	"  --vtl2-memory SIZE     the firmware's memory (default: what the image asks for)\n"
+	"  --apic hypervisor|none none: the guest gets no local APIC, SynIC and synthetic timers of the hypervisor's; the\n"
+	"                         firmware plays them, if told with --vtl2-append PARAVANE_APIC=vmm (default: hypervisor)\n"
 	"  --serial BACKEND       COM1, and given a second time COM2: stdio, null, file:PATH, unix:PATH\n"
 	"                         (default: stdio, then null)\n"
 	"  --nvme FILE[,NAME=VALUE]...\n"
@@ -155,6 +157,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 		{ "igvm", 1, NULL, 'i' }, { "cpus", 1, NULL, 'c' }, { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
+		{ "apic", 1, NULL, 'a' },
 		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' },
 		{ "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
 		{ "firmware-log", 1, NULL, 'F' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
@@ -168,6 +171,11 @@ int options_parse(int argc, char **argv, struct options *ret)
 		u64 number = 0;
 
 		switch (c) {
+		case 'a':
+			if (strcmp(optarg, "hypervisor") && strcmp(optarg, "none"))
+				return bad("apic", optarg, "is neither hypervisor nor none");
+			ret->no_apic = optarg[0] == 'n';
+			break;
 		case 'i': ret->igvm = optarg; break;
 		case 'c':
 			if (!parse_size(optarg, &number) || number > 1000)

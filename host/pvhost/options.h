@@ -10,6 +10,7 @@ struct options {
 	u32 cpus;
 	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
 	bool no_reboot;
+	bool no_apic;            /* VTL0 has no local APIC of the hypervisor's */
 	bool reset_on_crash;     /* of the firmware; else the machine ends */
 	const char *crash_dumps; /* folder for cores, or NULL */
 	u64 crash_max_size;

@@ -1,77 +1,29 @@
 /* The embedder's side of lib/apic: where IPIs go, and what time it is. */
-#include <string.h>
-
 #include "host/vtl/vp.h"
-#include "lib/log/log.h"
 #include "lib/os/file.h"
-
-LOG_DOMAIN("apic");
-
-#define APIC_BASE_X2APIC BIT(10)
-#define ICR_LOGICAL BIT(11)
-#define ICR_ASSERT BIT(14)
-#define ICR_LEVEL BIT(15)
 
 static struct vp *vp_of(void *ctx)
 {
 	return ctx;
 }
 
-static void deliver(struct vp *target, enum vtl vtl, u32 mode, u8 vector)
-{
-	struct lapic *apic = &target->per[vtl].apic;
-
-	switch (mode) {
-	case LAPIC_FIXED:
-	case LAPIC_LOWEST:
-		lapic_request(apic, vector, false, false);
-		break;
-	case LAPIC_NMI:
-		lapic_request_nmi(apic);
-		break;
-	case LAPIC_INIT:
-		if (vtl == VTL2)
-			return; /* VTL2's processors are started by HvCallStartVirtualProcessor */
-		lapic_request_init(apic);
-		break;
-	case LAPIC_STARTUP:
-		if (vtl == VTL2)
-			return;
-		lapic_request_sipi(apic, vector);
-		break;
-	default:
-		return;
-	}
-	target->counters.interrupts[vtl]++;
-	vp_kick(target);
-}
-
-static bool chosen(struct vp *target, struct lapic *from, enum vtl vtl, u64 icr)
-{
-	u32 shorthand = icr >> 18 & 3;
-	struct lapic *apic = &target->per[vtl].apic;
-
-	if (shorthand)
-		return shorthand == 1 ? apic == from : shorthand == 2 || apic != from;
-	u32 destination = from->x2apic ? (u32)(icr >> 32) : (u32)(icr >> 56);
-
-	if (!from->x2apic && destination == 0xff)
-		destination = ~0u;
-	return lapic_matches(apic, destination, icr & ICR_LOGICAL);
-}
-
 static void send(struct vp *vp, enum vtl vtl, struct lapic *from, u64 icr)
 {
 	u32 mode = icr >> 8 & 7;
 
-	if (mode == LAPIC_INIT && icr & ICR_LEVEL && !(icr & ICR_ASSERT))
+	if (mode == LAPIC_INIT && icr & LAPIC_ICR_LEVEL && !(icr & LAPIC_ICR_ASSERT))
 		return; /* INIT level de-assert does nothing on processors of this century */
+	if (vtl == VTL2 && (mode == LAPIC_INIT || mode == LAPIC_STARTUP))
+		return; /* VTL2's processors are started by HvCallStartVirtualProcessor */
 	for (u32 i = 0; i < vp->partition->vp_count; i++) {
 		struct vp *target = &vp->partition->vps[i];
 
-		if (!chosen(target, from, vtl, icr))
+		if (!lapic_ipi_matches(from, &target->per[vtl].apic, icr))
 			continue;
-		deliver(target, vtl, mode, (u8)icr);
+		if (!lapic_deliver(&target->per[vtl].apic, mode, (u8)icr, false))
+			return;
+		target->counters.interrupts[vtl]++;
+		vp_kick(target);
 		if (mode == LAPIC_LOWEST)
 			return;
 	}
@@ -128,28 +80,16 @@ const struct lapic_ops apic_ops[VTL_COUNT] = {
 /* IA32_APIC_BASE is kept by KVM; the mode is taken over whenever it matters */
 void apic_sync_mode(struct vp *vp, enum vtl vtl)
 {
-	vp->per[vtl].apic.x2apic = SREGS(&vp->per[vtl].vcpu).apic_base & APIC_BASE_X2APIC;
+	vp->per[vtl].apic.x2apic = SREGS(&vp->per[vtl].vcpu).apic_base & LAPIC_BASE_X2APIC;
 }
 
 bool apic_mmio(struct vp *vp, enum vtl vtl, u64 gpa, void *data, u32 len, bool write)
 {
 	struct lapic *apic = &vp->per[vtl].apic;
-	u32 reg = (u32)(gpa - LAPIC_BASE) >> 4;
-	u64 value = 0;
 
 	apic_sync_mode(vp, vtl);
 	if (gpa < LAPIC_BASE || gpa >= LAPIC_BASE + LAPIC_LEN || apic->x2apic)
 		return false;
-	if (write) {
-		memcpy(&value, data, MIN(len, 4u));
-		if (!(gpa & 0xf) && !lapic_write(apic, reg, value))
-			log_guest("VP %u: write of %#lx to APIC register %#x ignored", vp->index, value, reg);
-		return true;
-	}
-	if ((gpa & 0xf) < 4 && !lapic_read(apic, reg, &value))
-		value = 0;
-	value >>= (gpa & 3) * 8;
-	memset(data, 0, len);
-	memcpy(data, &value, MIN(len, 4u));
+	lapic_mmio(apic, gpa, data, len, write);
 	return true;
 }

@@ -16,7 +16,7 @@ u64 partition_reference_time(struct partition *p)
 
 static u64 deadline_of(struct vp *vp, enum vtl vtl)
 {
-	u64 reference = stimer_deadline(vp, vtl);
+	u64 reference = synic_timer_deadline(&vp->per[vtl].synic);
 	u64 apic_ns = lapic_timer_deadline(&vp->per[vtl].apic);
 	u64 stimer_ns = 0;
 
@@ -50,7 +50,7 @@ void clock_arm(struct vp *vp)
 void clock_check(struct vp *vp)
 {
 	for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
-		stimer_check(vp, vtl);
+		synic_timer_check(&vp->per[vtl].synic);
 		lapic_timer_check(&vp->per[vtl].apic);
 	}
 }

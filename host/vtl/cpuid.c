@@ -31,11 +31,19 @@ struct cpuid_table {
 #define ECX81_FMA4 BIT(16)
 #define ECX81_TOPOEXT BIT(22)
 
-static u32 feature_eax(enum vtl vtl)
+/* has this VTL a local APIC, and what goes with it, of the hypervisor's? */
+static bool has_apic(const struct vp *vp, enum vtl vtl)
 {
-	return (u32)(HV_FEATURE_TIME_REF_COUNT | HV_FEATURE_SYNIC | HV_FEATURE_SYNTIMER | HV_FEATURE_APIC_MSRS |
-		     HV_FEATURE_HYPERCALL_MSRS | HV_FEATURE_VP_INDEX | HV_FEATURE_REFERENCE_TSC |
-		     HV_FEATURE_FREQUENCY_MSRS_ACCESS | (vtl == VTL0 ? HV_FEATURE_TSC_INVARIANT : 0));
+	return vtl == VTL2 || !vp->partition->config.no_apic;
+}
+
+static u32 feature_eax(const struct vp *vp, enum vtl vtl)
+{
+	u64 apic = HV_FEATURE_SYNIC | HV_FEATURE_SYNTIMER | HV_FEATURE_APIC_MSRS;
+
+	return (u32)(HV_FEATURE_TIME_REF_COUNT | HV_FEATURE_HYPERCALL_MSRS | HV_FEATURE_VP_INDEX | HV_FEATURE_REFERENCE_TSC |
+		     HV_FEATURE_FREQUENCY_MSRS_ACCESS | (has_apic(vp, vtl) ? apic : 0) |
+		     (vtl == VTL0 ? HV_FEATURE_TSC_INVARIANT : 0));
 }
 
 static u32 privilege_ebx(enum vtl vtl)
@@ -63,8 +71,8 @@ static void add_hypervisor_leaves(struct cpuid_table *t, const struct vp *vp, en
 	add(t, 0x40000000, 0x4000000b, vendor[0], vendor[1], vendor[2]);
 	add(t, 0x40000001, 0x31237648 /* "Hv#1" */, 0, 0, 0);
 	add(t, 0x40000002, 20348, 10 << 16, 0, 0); /* build and version, shown by the guest */
-	add(t, 0x40000003, feature_eax(vtl), privilege_ebx(vtl), 0,
-	    (u32)(HV_FEATURE_FREQUENCY_MSRS | HV_FEATURE_CRASH_MSRS | HV_FEATURE_STIMER_DIRECT));
+	add(t, 0x40000003, feature_eax(vp, vtl), privilege_ebx(vtl), 0,
+	    (u32)(HV_FEATURE_FREQUENCY_MSRS | HV_FEATURE_CRASH_MSRS | (has_apic(vp, vtl) ? HV_FEATURE_STIMER_DIRECT : 0)));
 	add(t, 0x40000004, (u32)HV_HINT_RELAXED_TIMING, 0xfff, 0, 0);
 	add(t, 0x40000005, vp->partition->vp_count, vp->partition->vp_count, 0, 0);
 	for (u32 leaf = 0x40000006; leaf <= 0x4000000b; leaf++)
@@ -104,9 +112,13 @@ static bool adapt(struct kvm_cpuid_entry2 *e, const struct vp *vp, enum vtl vtl)
 			e->ecx &= ~(u32)(ECX1_XSAVE | ECX1_OSXSAVE | ECX1_AVX | ECX1_FMA | ECX1_F16C | ECX1_TSC_DEADLINE);
 		else
 			e->ecx |= (u32)ECX1_TSC_DEADLINE;
+		if (!has_apic(vp, vtl)) {
+			e->ecx &= ~(u32)(ECX1_X2APIC | ECX1_TSC_DEADLINE);
+			e->edx &= ~(u32)BIT(9);
+		}
 		return true;
 	case 6:
-		e->eax |= 4; /* ARAT: the APIC timer never stops */
+		e->eax = has_apic(vp, vtl) ? e->eax | 4 : e->eax & ~4u; /* ARAT: the APIC timer never stops */
 		return true;
 	case 7:
 		if (vtl == VTL2)

@@ -52,17 +52,11 @@ static bool in_hypercall_page(struct vp *vp, enum vtl vtl)
 	       (gpa & HV_MSR_PAGE_GPA) == (msr & HV_MSR_PAGE_GPA);
 }
 
-/* VTL2 asked for its guest's crash reports too: they are registers of the hypervisor that it can take over */
-static bool is_crash_msr(u32 msr)
-{
-	return msr >= HV_MSR_CRASH_P0 && msr <= HV_MSR_CRASH_CTL;
-}
-
 static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
 {
 	struct kvm_run *run = vp->per[vtl].vcpu.run;
 	u64 value = run->msr.data;
-	bool theirs = vtl == VTL0 && is_crash_msr(run->msr.index) && intercept_wanted(vp->partition, HV_INTERCEPT_MSR);
+	bool theirs = vtl == VTL0 && msr_left_to_vtl2(vp, run->msr.index);
 	bool known = !theirs && (write ? msr_write(vp, vtl, run->msr.index, value) : msr_read(vp, vtl, run->msr.index, &value));
 
 	run->msr.error = 0;
@@ -268,15 +262,17 @@ void exit_vtl0(struct vp *vp)
 		stray_mmio(vp);
 		return;
 	case KVM_EXIT_HLT:
-		vp->halted = true;
+		if (vp->partition->config.no_apic)
+			intercept_simple(vp, HVMSG_X64_HALT); /* nothing here could wake it */
+		else
+			vp->halted = true;
 		return;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		if (vp->deliverability & (HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI)) {
-			vp->deliverability &= ~(HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI);
+	case KVM_EXIT_SET_TPR:
+		if (interruption_deliverable(vp)) {
+			vp->deliverability &= ~DELIVERABILITY_INTERRUPTION;
 			intercept_simple(vp, HVMSG_X64_INTERRUPTION_DELIVERABLE);
 		}
-		return;
-	case KVM_EXIT_SET_TPR:
 		return;
 	case KVM_EXIT_SHUTDOWN:
 		triple_fault(vp);

@@ -136,7 +136,9 @@ static u16 post_message_direct(struct call *c)
 		return HV_STATUS_INVALID_VP_INDEX;
 	if (in.vtl != 0 || in.sint >= HV_SINT_COUNT || m.type == HVMSG_NONE || m.payload_size > HV_MESSAGE_PAYLOAD_LEN)
 		return HV_STATUS_INVALID_PARAMETER;
-	return synic_post_direct(vp, VTL0, in.sint, &m);
+	if (c->vp->partition->config.no_apic)
+		return HV_STATUS_OPERATION_DENIED;
+	return synic_post_direct(&vp->per[VTL0].synic, in.sint, &m);
 }
 
 static u16 signal_event_direct(struct call *c)
@@ -152,6 +154,8 @@ static u16 signal_event_direct(struct call *c)
 		return HV_STATUS_INVALID_VP_INDEX;
 	if (in.vtl != 0 || in.sint >= HV_SINT_COUNT || in.flag >= SYNIC_EVENT_FLAGS)
 		return HV_STATUS_INVALID_PARAMETER;
+	if (c->vp->partition->config.no_apic)
+		return HV_STATUS_OPERATION_DENIED;
 	bool fresh = partition_signal(c->vp->partition, vp->index, VTL0, in.sint, in.flag);
 
 	if (c->output_len >= 8)
@@ -234,6 +238,8 @@ static u16 assert_virtual_interrupt(struct call *c)
 	memcpy(&in, c->input, sizeof(in));
 	if (in.target_vtl != 0 || in.vector > 0xff)
 		return HV_STATUS_INVALID_PARAMETER;
+	if (p->config.no_apic)
+		return HV_STATUS_OPERATION_DENIED;
 	for (u32 i = 0; i < p->vp_count; i++) {
 		struct lapic *apic = &p->vps[i].per[VTL0].apic;
 
@@ -324,6 +330,8 @@ static u16 send_ipi(struct call *c)
 		return HV_STATUS_INVALID_PARAMETER;
 	enum vtl vtl = target_vtl(c, in.target_vtl);
 
+	if (vtl == VTL0 && p->config.no_apic)
+		return HV_STATUS_OPERATION_DENIED;
 	for (u32 i = 0; i < p->vp_count; i++)
 		if (in.mask >> i & 1) {
 			lapic_request(&p->vps[i].per[vtl].apic, (u8)in.vector, false, false);

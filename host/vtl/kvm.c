@@ -70,7 +70,7 @@ int kvm_open(struct partition *p)
 	return 0;
 }
 
-static int filter_msrs(int vm)
+static int filter_msrs(int vm, bool no_apic)
 {
 	static u8 deny_synthetic[HV_MSR_COUNT / 8], deny_one[1];
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW };
@@ -88,6 +88,11 @@ static int filter_msrs(int vm)
 		.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 		.base = MSR_TSC_DEADLINE, .nmsrs = 1, .bitmap = deny_one,
 	};
+	if (no_apic) /* else KVM keeps it */
+		filter.ranges[2] = (struct kvm_msr_filter_range){
+			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+			.base = MSR_APIC_BASE, .nmsrs = 1, .bitmap = deny_one,
+		};
 	if (ioctl(vm, KVM_ENABLE_CAP, &cap))
 		return log_err(-errno, "KVM_CAP_X86_USER_SPACE_MSR");
 	if (ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter))
@@ -108,12 +113,12 @@ static int add_slot(int vm, u32 slot, u64 gpa, u64 size, const void *at)
 
 /*
  * VTL0's MMIO: slots backed by memory nobody may touch make KVM_RUN fail with EFAULT before it emulates the access, so
- * that VTL2 sees the guest as it was before the instruction, as on Hyper-V. The local APIC's page is left out: it is
- * played here, and KVM may emulate the access.
+ * that VTL2 sees the guest as it was before the instruction, as on Hyper-V. The local APIC's page is left out where that is
+ * played here: KVM may emulate the access.
  */
 static int make_holes(struct partition *p)
 {
-	u64 low = p->config.mmio_hole_base, above_apic = LAPIC_BASE + LAPIC_LEN;
+	u64 low = p->config.mmio_hole_base, above_apic = LAPIC_BASE + (p->config.no_apic ? 0 : LAPIC_LEN);
 	const struct {
 		u64 base, size;
 	} holes[] = {
@@ -151,7 +156,7 @@ int kvm_make_vms(struct partition *p)
 		/* three pages KVM needs on Intel, out of the way of everything a guest is told about */
 		if (ioctl(p->vm_fd[vtl], KVM_SET_TSS_ADDR, 0xfffbd000))
 			return log_err(-errno, "KVM_SET_TSS_ADDR");
-		int r = filter_msrs(p->vm_fd[vtl]);
+		int r = filter_msrs(p->vm_fd[vtl], vtl == VTL0 && p->config.no_apic);
 
 		for (u32 i = 0; !r && i < p->config.ram_count; i++)
 			if (vtl == VTL2 || !p->config.ram[i].vtl2)

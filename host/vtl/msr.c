@@ -4,9 +4,6 @@
 #include "host/vtl/vp.h"
 
 
-#define MSR_TSC_DEADLINE 0x6e0u
-#define MSR_X2APIC_FIRST 0x800u
-#define MSR_X2APIC_LAST 0x8ffu
 #define CRASH_TEXT_MAX 4096
 
 /* the page the guest runs hypercalls through: an OUT that always exits, at a place of its own for each entry */
@@ -56,6 +53,21 @@ static void report_crash(struct vp *vp, enum vtl vtl, u64 control)
 		 p[0], p[1], p[2], p[3], p[4], len ? "; " : "", (int)len, len ? text : "");
 }
 
+/* registers of what the partition does not have: local APIC, SynIC, synthetic timers */
+static bool is_apic_msr(u32 msr)
+{
+	return msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE || (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST) ||
+	       msr == HV_MSR_APIC_FREQUENCY || (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
+}
+
+/* VTL2 may take over its guest's crash reports too */
+bool msr_left_to_vtl2(struct vp *vp, u32 msr)
+{
+	if (vp->partition->config.no_apic && is_apic_msr(msr))
+		return true;
+	return msr >= HV_MSR_CRASH_P0 && msr <= HV_MSR_CRASH_CTL && intercept_wanted(vp->partition, HV_INTERCEPT_MSR);
+}
+
 static bool x2apic_mode(struct vp *vp, enum vtl vtl)
 {
 	apic_sync_mode(vp, vtl);
@@ -78,18 +90,7 @@ bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret)
 	case HV_MSR_ICR: *ret = per->apic.icr; return true;
 	case HV_MSR_TPR: *ret = per->apic.tpr; return true;
 	case HV_MSR_VP_ASSIST_PAGE: *ret = per->assist_page; return true;
-	case HV_MSR_SCONTROL: *ret = per->synic.scontrol; return true;
-	case HV_MSR_SVERSION: *ret = 1; return true;
-	case HV_MSR_SIEFP: *ret = per->synic.siefp; return true;
-	case HV_MSR_SIMP: *ret = per->synic.simp; return true;
-	case HV_MSR_EOM: *ret = 0; return true;
-	case HV_MSR_SINT0 ... HV_MSR_SINT15: *ret = per->synic.sint[msr - HV_MSR_SINT0]; return true;
-	case HV_MSR_STIMER0_CONFIG ... HV_MSR_STIMER3_COUNT: {
-		const struct stimer *t = &per->stimers[(msr - HV_MSR_STIMER0_CONFIG) / 2];
-
-		*ret = msr & 1 ? t->count : t->config;
-		return true;
-	}
+	case HV_MSR_SCONTROL ... HV_MSR_STIMER3_COUNT: return synic_read(&per->synic, msr, ret);
 	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: *ret = per->crash[msr - HV_MSR_CRASH_P0]; return true;
 	case HV_MSR_CRASH_CTL: *ret = HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_MESSAGE; return true;
 	case HV_MSR_TSC_INVARIANT: *ret = 1; return vtl == VTL0;
@@ -98,24 +99,6 @@ bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret)
 		return x2apic_mode(vp, vtl) && lapic_read(&per->apic, msr - MSR_X2APIC_FIRST, ret);
 	}
 	return false;
-}
-
-static bool write_synic(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
-{
-	struct synic *s = &vp->per[vtl].synic;
-
-	pthread_mutex_lock(&s->lock);
-	if (msr == HV_MSR_SCONTROL)
-		s->scontrol = value;
-	else if (msr == HV_MSR_SIEFP)
-		s->siefp = value;
-	else if (msr == HV_MSR_SIMP)
-		s->simp = value;
-	else
-		s->sint[msr - HV_MSR_SINT0] = value;
-	pthread_mutex_unlock(&s->lock);
-	synic_retry(vp, vtl);
-	return true;
 }
 
 bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
@@ -145,13 +128,7 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 	case HV_MSR_ICR: return lapic_write(&per->apic, LAPIC_ICR_HIGH, value >> 32) && lapic_write(&per->apic, LAPIC_ICR, value);
 	case HV_MSR_TPR: return lapic_write(&per->apic, LAPIC_TPR, value);
 	case HV_MSR_VP_ASSIST_PAGE: per->assist_page = value; return true;
-	case HV_MSR_SCONTROL:
-	case HV_MSR_SIEFP:
-	case HV_MSR_SIMP:
-	case HV_MSR_SINT0 ... HV_MSR_SINT15: return write_synic(vp, vtl, msr, value);
-	case HV_MSR_EOM: synic_end_of_message(vp, vtl); return true;
-	case HV_MSR_STIMER0_CONFIG ... HV_MSR_STIMER3_COUNT:
-		return stimer_write(vp, vtl, (msr - HV_MSR_STIMER0_CONFIG) / 2, msr & 1, value);
+	case HV_MSR_SCONTROL ... HV_MSR_STIMER3_COUNT: return synic_write(&per->synic, msr, value);
 	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: per->crash[msr - HV_MSR_CRASH_P0] = value; return true;
 	case HV_MSR_CRASH_CTL: report_crash(vp, vtl, value); return true;
 	case HV_MSR_TSC_INVARIANT: return vtl == VTL0;

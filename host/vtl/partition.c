@@ -124,6 +124,10 @@ u32 partition_vp_count(struct partition *p)
 void partition_read_counters(struct partition *p, u32 vp, struct partition_counters *ret)
 {
 	*ret = p->vps[vp].counters;
+	for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
+		ret->messages += p->vps[vp].per[vtl].synic.messages;
+		ret->events += p->vps[vp].per[vtl].synic.events;
+	}
 }
 
 void partition_vp_state(struct partition *p, u32 index, struct partition_vp_state *ret)

@@ -51,6 +51,8 @@ struct partition_config {
 	u32 ram_count;
 	u64 mmio_hole_base; /* VTL0: from here to 4 GiB accesses become intercepts */
 	u64 mmio_high_base, mmio_high_size; /* and here, above all RAM; size 0: none */
+	/* VTL0 has no local APIC, SynIC and synthetic timers of the hypervisor's: VTL2 plays them, from intercepts */
+	bool no_apic;
 	const struct partition_ops *ops;
 	void *ctx;
 };

@@ -89,6 +89,22 @@ static struct hv_register_page *register_page(struct vp *vp)
 		       : NULL;
 }
 
+/* an event that VTL0 has not taken yet: of VTL2's, or one that KVM was about to deliver when the VP left */
+static u64 pending_interruption(struct vp *vp)
+{
+	const struct kvm_vcpu_events *e = &vp->per[VTL0].vcpu.run->s.regs.events;
+
+	if (vp->pending_interruption || !(e->interrupt.injected || e->exception.injected || e->nmi.injected))
+		return vp->pending_interruption;
+	if (e->exception.injected)
+		return HV_PENDING_INTERRUPTION | FIELD_PREP(HV_PENDING_TYPE, HV_PENDING_TYPE_EXCEPTION) |
+		       (e->exception.has_error_code ? HV_PENDING_HAS_ERROR : 0) |
+		       FIELD_PREP(HV_PENDING_VECTOR, e->exception.nr) | FIELD_PREP(HV_PENDING_ERROR_CODE, e->exception.error_code);
+	return HV_PENDING_INTERRUPTION |
+	       (e->nmi.injected ? FIELD_PREP(HV_PENDING_TYPE, HV_PENDING_TYPE_NMI) :
+				  FIELD_PREP(HV_PENDING_VECTOR, e->interrupt.nr));
+}
+
 static void fill_register_page(struct vp *vp, struct hv_register_page *page)
 {
 	struct vcpu *v = &vp->per[VTL0].vcpu;
@@ -116,7 +132,7 @@ static void fill_register_page(struct vp *vp, struct hv_register_page *page)
 	page->cr8 = s->cr8;
 	page->efer = s->efer;
 	page->dr7 = v->debug.dr7;
-	page->pending_interruption = vp->pending_interruption;
+	page->pending_interruption = pending_interruption(vp);
 	page->interrupt_state = v->run->s.regs.events.interrupt.shadow ? 1 : 0;
 }
 

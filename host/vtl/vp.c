@@ -15,8 +15,6 @@ LOG_DOMAIN("vp");
 
 #define KICK_SIGNAL SIGUSR1
 #define RFLAGS_IF BIT(9)
-#define APIC_BASE_ENABLED BIT(11)
-#define APIC_BASE_BSP BIT(8)
 
 static __thread struct vp *self;
 
@@ -111,7 +109,13 @@ static bool inject_for_vtl2(struct vp *vp)
 	u64 event = vp->pending_event, interruption = vp->pending_interruption;
 
 	vp->pending_event = vp->pending_interruption = 0;
-	if (event & HV_EVENT_PENDING && FIELD_GET(HV_EVENT_TYPE, event) == 0) {
+	if (event & HV_EVENT_PENDING && FIELD_GET(HV_EVENT_TYPE, event) == HV_EVENT_TYPE_EXTINT) {
+		struct kvm_interrupt k = { (u32)FIELD_GET(HV_EVENT_EXTINT_VECTOR, event) };
+
+		ioctl(v->fd, KVM_INTERRUPT, &k);
+		return true;
+	}
+	if (event & HV_EVENT_PENDING && FIELD_GET(HV_EVENT_TYPE, event) == HV_EVENT_TYPE_EXCEPTION) {
 		vp_inject_exception(vp, VTL0, (u8)FIELD_GET(HV_EVENT_VECTOR, event), event & HV_EVENT_DELIVER_ERROR,
 				    (u32)FIELD_GET(HV_EVENT_ERROR_CODE, event));
 		return true;
@@ -159,6 +163,23 @@ static void inject_from_apic(struct vp *vp, enum vtl vtl, bool busy)
 		vector = lapic_pending(apic);
 	}
 	v->run->request_interrupt_window = vector >= 0;
+}
+
+/* the priority is that of the interrupt that waits; 0: not told */
+bool interruption_awaited(struct vp *vp)
+{
+	u64 priority = FIELD_GET(HV_DELIVERABILITY_PRIORITY, vp->deliverability);
+
+	if (vp->deliverability & HV_DELIVERABILITY_NMI)
+		return true;
+	return vp->deliverability & HV_DELIVERABILITY_INTERRUPT && (!priority || priority > vp->per[VTL0].apic.tpr >> 4);
+}
+
+bool interruption_deliverable(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+
+	return interruption_awaited(vp) && v->run->ready_for_interrupt_injection && REGS(v).rflags & RFLAGS_IF;
 }
 
 static bool apic_wakes(struct vp *vp, enum vtl vtl)
@@ -287,14 +308,15 @@ static bool enter_vtl0(struct vp *vp)
 		return false;
 	}
 	u16 sints = (u16)FIELD_GET(HV_DELIVERABILITY_SINTS, vp->deliverability);
-	u16 free_slots = sints ? synic_free_slots(vp, VTL0, sints) : 0;
+	u16 free_slots = sints ? synic_free_slots(&vp->per[VTL0].synic, sints) : 0;
 
 	if (free_slots) {
 		vp->deliverability &= ~FIELD_PREP(HV_DELIVERABILITY_SINTS, free_slots);
 		intercept_sints(vp, free_slots);
 		return false;
 	}
-	if (vp->wait_for_sipi || (vp->halted && !apic_wakes(vp, VTL0) && !(vp->pending_interruption & HV_PENDING_INTERRUPTION))) {
+	if (vp->wait_for_sipi || (vp->halted && !apic_wakes(vp, VTL0) && !(vp->pending_interruption & HV_PENDING_INTERRUPTION) &&
+				  !(vp->pending_event & HV_EVENT_PENDING))) {
 		wait_for_signal(vp);
 		return false;
 	}
@@ -309,7 +331,7 @@ static bool enter_vtl0(struct vp *vp)
 	bool busy = inject_for_vtl2(vp);
 
 	inject_from_apic(vp, VTL0, busy);
-	if (vp->deliverability & (HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI))
+	if (interruption_awaited(vp))
 		vp->per[VTL0].vcpu.run->request_interrupt_window = 1;
 	return true;
 }
@@ -384,14 +406,13 @@ int vp_create(struct partition *p, u32 index)
 		struct vp_vtl *per = &vp->per[vtl];
 
 		per->vcpu.fd = -1;
-		pthread_mutex_init(&per->synic.lock, NULL);
-		synic_reset(&per->synic);
+		synic_init(&per->synic, &synic_ops[vtl], vp);
 		lapic_init(&per->apic, index, APIC_TIMER_HZ, &apic_ops[vtl], vp);
 		int r = kvm_make_vcpu(vp, vtl);
 
 		if (r)
 			return r;
-		SREGS(&per->vcpu).apic_base = LAPIC_BASE | APIC_BASE_ENABLED | (index ? 0 : APIC_BASE_BSP);
+		SREGS(&per->vcpu).apic_base = LAPIC_BASE | LAPIC_BASE_ENABLED | (index ? 0 : LAPIC_BASE_BSP);
 		sregs_dirty(&per->vcpu);
 	}
 	vp->power_on_regs = REGS(&vp->per[VTL0].vcpu);
@@ -414,6 +435,6 @@ void vp_destroy(struct vp *vp)
 		if (v->fd >= 0)
 			close(v->fd);
 		free(v->fpu);
-		pthread_mutex_destroy(&vp->per[vtl].synic.lock);
+		synic_fini(&vp->per[vtl].synic);
 	}
 }

@@ -10,15 +10,19 @@
 #include "host/vtl/partition.h"
 #include "lib/apic/lapic.h"
 #include "lib/core/list.h"
+#include "lib/synic/synic.h"
 #include "spec/hv_msr.h"
 #include "spec/hv_vtl.h"
 
-#define SYNIC_QUEUE_MAX 64
 #define HYPERCALL_PORT 0xE0
 #define VTL_CALL_PORT 0xE1
 #define VTL_RETURN_PORT 0xE2
 #define VTL_CALL_OFFSET 0x10
 #define VTL_RETURN_OFFSET 0x20
+#define MSR_APIC_BASE 0x1bu
+#define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_X2APIC_FIRST 0x800u
+#define MSR_X2APIC_LAST 0x8ffu
 #define APIC_TIMER_HZ 200000000u /* what HV_MSR_APIC_FREQUENCY tells */
 #define CPUID_MAX 128
 #define CPUID_RESULTS_MAX 64
@@ -37,27 +41,10 @@ struct vcpu {
 	u64 open_linear; /* STRING_INPUT: where it goes */
 };
 
-#define SYNIC_EVENT_FLAGS 2048
-struct synic {
-	pthread_mutex_t lock; /* queues and pages: messages come from any thread */
-	u64 scontrol, siefp, simp, sint[HV_SINT_COUNT];
-	struct synic_queue {
-		struct hv_message messages[SYNIC_QUEUE_MAX];
-		u32 first, count;
-	} queue[HV_SINT_COUNT];
-};
-
-struct stimer {
-	u64 config, count; /* count: absolute expiry (one-shot) or period */
-	u64 next;          /* periodic: next expiry, reference time */
-	bool undelivered;  /* message mode: the queue was full */
-};
-
 struct vp_vtl { /* what each VTL of a VP has of its own */
 	struct vcpu vcpu;
 	struct lapic apic;
 	struct synic synic;
-	struct stimer stimers[HV_STIMER_COUNT];
 	u64 assist_page, crash[5];
 };
 
@@ -205,20 +192,13 @@ bool walk_linear(struct vp *vp, u64 linear, u64 *ret_gpa);
 u32 fetch_code(struct vp *vp, u64 linear, u8 *bytes, u32 len);
 
 /* msr.c */
+/* is it VTL2's to answer, though the hypervisor has such a register? */
+bool msr_left_to_vtl2(struct vp *vp, u32 msr);
 bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret);
 bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value);
 
-/* synic.c, stimer.c */
-void synic_reset(struct synic *s);
-void synic_end_of_message(struct vp *vp, enum vtl vtl);
-void synic_retry(struct vp *vp, enum vtl vtl);
-/* into the slot now or not at all: HV_STATUS_OBJECT_IN_USE asks the guest for an EOM */
-u16 synic_post_direct(struct vp *vp, enum vtl vtl, u8 sint, const struct hv_message *m);
-/* those of the SINTs whose slots are free; the guest is asked for an EOM on the others */
-u16 synic_free_slots(struct vp *vp, enum vtl vtl, u16 sints);
-bool stimer_write(struct vp *vp, enum vtl vtl, u32 index, bool is_count, u64 value);
-void stimer_check(struct vp *vp, enum vtl vtl);
-u64 stimer_deadline(struct vp *vp, enum vtl vtl); /* reference time, 0 = none */
+/* synic.c: the embedder's side of lib/synic */
+extern const struct synic_ops synic_ops[VTL_COUNT];
 
 /* clock.c: one clock for everything */
 u64 guest_tsc(struct partition *p);
@@ -242,6 +222,12 @@ void vp_kick(struct vp *vp);
 void vp_event(struct vp *vp, enum partition_event event, enum vtl vtl, const char *format, ...) __printf(4, 5);
 void vp_print_history(struct vp *vp);
 void vp_inject_exception(struct vp *vp, enum vtl vtl, u8 vector, bool has_error, u32 error);
+
+/* what VTL2 may ask to be told of, but for the SINTs */
+#define DELIVERABILITY_INTERRUPTION (HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI | HV_DELIVERABILITY_PRIORITY)
+/* vp.c: VTL2 asked for a window, and only RFLAGS.IF or a shadow stand in its way; and: it is open */
+bool interruption_awaited(struct vp *vp);
+bool interruption_deliverable(struct vp *vp);
 
 /* exit.c */
 void exit_vtl2(struct vp *vp);

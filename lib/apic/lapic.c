@@ -1,10 +1,15 @@
 #include "lib/apic/lapic.h"
 
+#include <string.h>
+
 #define LVT_MASKED BIT(16)
 #define LVT_PERIODIC BIT(17)
 #define LVT_TSC_DEADLINE BIT(18)
-#define ICR_LOGICAL BIT(11)
 #define ICR_STATUS BIT(12)
+#define ESR_SEND_ILLEGAL_VECTOR BIT(5)
+#define ESR_ILLEGAL_REGISTER BIT(7)
+#define LVT_LINT0 (LAPIC_LVT_LINT0 - LAPIC_LVT_TIMER)
+#define LVT_ERROR (LAPIC_LVT_ERROR - LAPIC_LVT_TIMER)
 #define SVR_ENABLED BIT(8)
 #define VERSION 0x50014u /* six LVTs, as Hyper-V and KVM show */
 
@@ -58,7 +63,7 @@ void lapic_reset(struct lapic *apic)
 		apic->isr[i] = 0;
 	}
 	apic->x2apic = false;
-	apic->tpr = apic->ldr = apic->esr = apic->divide = 0;
+	apic->tpr = apic->ldr = apic->esr = apic->esr_next = apic->divide = 0;
 	apic->dfr = ~0u;
 	apic->svr = 0xff;
 	for (int i = 0; i < 6; i++)
@@ -97,6 +102,33 @@ void lapic_request_sipi(struct lapic *apic, u8 vector)
 	atomic_store(&apic->sipi_vector, vector);
 }
 
+bool lapic_deliver(struct lapic *apic, u32 mode, u8 vector, bool level)
+{
+	switch (mode) {
+	case LAPIC_FIXED:
+	case LAPIC_LOWEST: lapic_request(apic, vector, level, false); return true;
+	case LAPIC_NMI: lapic_request_nmi(apic); return true;
+	case LAPIC_INIT: lapic_request_init(apic); return true;
+	case LAPIC_STARTUP: lapic_request_sipi(apic, vector); return true;
+	}
+	return false;
+}
+
+void lapic_set_intr(struct lapic *apic, bool level)
+{
+	atomic_store(&apic->intr, level);
+}
+
+bool lapic_extint(const struct lapic *apic)
+{
+	u32 lint0 = apic->lvt[LVT_LINT0];
+
+	if (!atomic_load_explicit(&apic->intr, memory_order_relaxed))
+		return false;
+	/* an APIC that is switched off lets the line through to the processor */
+	return apic->disabled || (!(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == LAPIC_EXTINT);
+}
+
 u32 lapic_ppr(const struct lapic *apic)
 {
 	int in_service = highest(apic->isr);
@@ -109,7 +141,7 @@ int lapic_pending(const struct lapic *apic)
 {
 	int vector = highest_requested(apic);
 
-	if (vector < 0 || !(apic->svr & SVR_ENABLED))
+	if (vector < 0 || !(apic->svr & SVR_ENABLED) || apic->disabled)
 		return LAPIC_NO_VECTOR;
 	return ((u32)vector & 0xf0) > (lapic_ppr(apic) & 0xf0) ? vector : LAPIC_NO_VECTOR;
 }
@@ -152,6 +184,41 @@ bool lapic_matches(const struct lapic *apic, u32 destination, bool logical)
 	if (destination == ~0u || (!apic->x2apic && destination == 0xff))
 		return true;
 	return logical ? matches_logical(apic, destination) : destination == apic->id;
+}
+
+bool lapic_ipi_matches(const struct lapic *from, const struct lapic *target, u64 icr)
+{
+	u64 shorthand = FIELD_GET(LAPIC_ICR_SHORTHAND, icr);
+
+	if (shorthand) /* 1 itself, 2 all, 3 all but itself */
+		return shorthand == 1 ? target == from : shorthand == 2 || target != from;
+	u32 destination = from->x2apic ? (u32)(icr >> 32) : (u32)(icr >> 56);
+
+	if (!from->x2apic && destination == 0xff)
+		destination = ~0u;
+	return lapic_matches(target, destination, icr & LAPIC_ICR_LOGICAL);
+}
+
+u64 lapic_base(const struct lapic *apic)
+{
+	return LAPIC_BASE | (apic->id ? 0 : LAPIC_BASE_BSP) | (apic->disabled ? 0 : LAPIC_BASE_ENABLED) |
+	       (apic->x2apic ? LAPIC_BASE_X2APIC : 0);
+}
+
+bool lapic_set_base(struct lapic *apic, u64 value)
+{
+	bool enable = value & LAPIC_BASE_ENABLED, x2apic = value & LAPIC_BASE_X2APIC;
+
+	if ((value & ~(LAPIC_BASE_ENABLED | LAPIC_BASE_X2APIC | LAPIC_BASE_BSP)) != LAPIC_BASE)
+		return false;
+	/* SDM figure 11-27: x2APIC mode is entered from xAPIC mode and left by switching off */
+	if ((x2apic && !enable) || (apic->x2apic && enable && !x2apic) || (apic->disabled && x2apic))
+		return false;
+	if (!enable && !apic->disabled)
+		lapic_reset(apic);
+	apic->disabled = !enable;
+	apic->x2apic = x2apic;
+	return true;
 }
 
 /* ---- timer */
@@ -296,9 +363,22 @@ bool lapic_read(struct lapic *apic, u32 reg, u64 *ret)
 	return false;
 }
 
+static void note_error(struct lapic *apic, u32 error)
+{
+	u32 lvt = apic->lvt[LVT_ERROR];
+
+	apic->esr_next |= error;
+	if (!(lvt & LVT_MASKED))
+		lapic_request(apic, lvt & 0xff, false, false);
+}
+
 static void write_icr(struct lapic *apic, u64 icr)
 {
 	apic->icr = icr & ~ICR_STATUS;
+	if ((icr >> 8 & 7) <= LAPIC_LOWEST && (icr & 0xff) < 16) {
+		note_error(apic, ESR_SEND_ILLEGAL_VECTOR);
+		return;
+	}
 	apic->ops->send(apic->ctx, apic, apic->icr);
 }
 
@@ -306,7 +386,8 @@ static void write_timer_lvt(struct lapic *apic, u32 value)
 {
 	bool was_deadline = deadline_mode(apic);
 
-	apic->lvt[0] = value & (0xff | LVT_MASKED | LVT_PERIODIC | LVT_TSC_DEADLINE);
+	apic->lvt[0] = (value & (0xff | LVT_MASKED | LVT_PERIODIC | LVT_TSC_DEADLINE)) |
+		       (apic->svr & SVR_ENABLED ? 0 : LVT_MASKED);
 	if (was_deadline != deadline_mode(apic)) {
 		apic->tsc_deadline = 0;
 		apic->timer_initial = 0;
@@ -335,9 +416,14 @@ bool lapic_write(struct lapic *apic, u32 reg, u64 value)
 		return !apic->x2apic;
 	case LAPIC_SVR:
 		apic->svr = low & 0x1ff;
+		for (int i = 0; !(low & SVR_ENABLED) && i < 6; i++)
+			apic->lvt[i] |= LVT_MASKED;
 		return true;
 	case LAPIC_ESR:
-		apic->esr = 0;
+		if (apic->x2apic && low)
+			return false;
+		apic->esr = apic->esr_next;
+		apic->esr_next = 0;
 		return true;
 	case LAPIC_CMCI:
 		apic->cmci = low;
@@ -352,7 +438,7 @@ bool lapic_write(struct lapic *apic, u32 reg, u64 value)
 		write_timer_lvt(apic, low);
 		return true;
 	case LAPIC_LVT_THERMAL ... LAPIC_LVT_ERROR:
-		apic->lvt[reg - LAPIC_LVT_TIMER] = low & 0x1f7ff;
+		apic->lvt[reg - LAPIC_LVT_TIMER] = (low & 0x1f7ff) | (apic->svr & SVR_ENABLED ? 0 : LVT_MASKED);
 		return true;
 	case LAPIC_TIMER_INITIAL:
 		if (deadline_mode(apic))
@@ -378,4 +464,24 @@ bool lapic_write(struct lapic *apic, u32 reg, u64 value)
 		return !apic->x2apic; /* read-only: ignored in xAPIC mode, #GP in x2APIC mode */
 	}
 	return false;
+}
+
+void lapic_mmio(struct lapic *apic, u64 gpa, void *data, u32 len, bool write)
+{
+	u32 reg = (u32)(gpa - LAPIC_BASE) >> 4, width = MIN(len, 4u);
+	u64 value = 0;
+
+	if (write) {
+		memcpy(&value, data, width);
+		if (!(gpa & 0xf) && !lapic_write(apic, reg, value))
+			note_error(apic, ESR_ILLEGAL_REGISTER);
+		return;
+	}
+	if ((gpa & 0xf) < 4 && !lapic_read(apic, reg, &value)) {
+		note_error(apic, ESR_ILLEGAL_REGISTER);
+		value = 0;
+	}
+	value >>= (gpa & 3) * 8;
+	memset(data, 0, len);
+	memcpy(data, &value, width);
 }

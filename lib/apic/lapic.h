@@ -2,8 +2,8 @@
  * A local APIC, xAPIC and x2APIC, as pure state: no clock, no threads of its own. Source: Intel SDM vol. 3 chapter 11,
  * AMD APM vol. 2 chapter 16.
  *
- * Threads: lapic_request(), lapic_request_nmi(), lapic_request_init() and lapic_request_sipi() from any thread, followed
- * by a kick of the owner by the caller; everything else on the thread of the VP that owns the APIC.
+ * Threads: lapic_request*(), lapic_deliver(), lapic_set_intr() and the questions whom an interrupt is for, from any thread,
+ * followed by a kick of the owner by the caller; everything else on the thread of the VP that owns the APIC.
  */
 #pragma once
 
@@ -14,6 +14,17 @@
 #define LAPIC_BASE 0xfee00000u
 #define LAPIC_LEN 0x1000u
 #define LAPIC_NO_VECTOR (-1)
+
+/* IA32_APIC_BASE, MSR 1Bh */
+#define LAPIC_BASE_BSP BIT(8)
+#define LAPIC_BASE_X2APIC BIT(10)
+#define LAPIC_BASE_ENABLED BIT(11)
+
+/* ICR: vector 0-7, mode 8-10, shorthand 18-19 */
+#define LAPIC_ICR_LOGICAL BIT(11)
+#define LAPIC_ICR_ASSERT BIT(14)
+#define LAPIC_ICR_LEVEL BIT(15)
+#define LAPIC_ICR_SHORTHAND (3ull << 18)
 
 /* register numbers: MMIO offset >> 4, also x2APIC MSR - 0x800 */
 enum lapic_register {
@@ -69,13 +80,14 @@ struct lapic {
 	u32 id;
 	u32 timer_hz; /* before the divider */
 	bool x2apic;
+	bool disabled; /* by IA32_APIC_BASE */
 	_Atomic u64 irr[4], level[4], auto_eoi[4];
 	u64 isr[4];
-	u32 tpr, ldr, dfr, svr, esr, lvt[6], cmci, divide;
+	u32 tpr, ldr, dfr, svr, esr, esr_next, lvt[6], cmci, divide; /* esr_next: what the next write of ESR will show */
 	u64 icr;
 	u32 timer_initial;
 	u64 timer_start_ns, tsc_deadline;
-	atomic_bool nmi_pending, init_pending;
+	atomic_bool nmi_pending, init_pending, intr;
 	atomic_int sipi_vector; /* -1: none */
 };
 
@@ -88,6 +100,12 @@ void lapic_request(struct lapic *apic, u8 vector, bool level, bool auto_eoi);
 void lapic_request_nmi(struct lapic *apic);
 void lapic_request_init(struct lapic *apic);
 void lapic_request_sipi(struct lapic *apic, u8 vector);
+/* one of these by its delivery mode; false: a mode that is not offered (SMI), or not delivered so (ExtINT) */
+bool lapic_deliver(struct lapic *apic, u32 mode, u8 vector, bool level);
+/* the 8259s' output, wired to LINT0 */
+void lapic_set_intr(struct lapic *apic, bool level);
+/* does it want the processor to ask the 8259s for a vector? */
+bool lapic_extint(const struct lapic *apic);
 
 /* highest vector that may interrupt now, or LAPIC_NO_VECTOR; does not look at RFLAGS.IF */
 int lapic_pending(const struct lapic *apic);
@@ -97,11 +115,19 @@ void lapic_end_of_interrupt(struct lapic *apic);
 
 /* does an interrupt with this destination reach the APIC? */
 bool lapic_matches(const struct lapic *apic, u32 destination, bool logical);
+/* is this APIC one of those that the sender's ICR names? */
+bool lapic_ipi_matches(const struct lapic *from, const struct lapic *target, u64 icr);
 u32 lapic_ppr(const struct lapic *apic);
 
 /* x2APIC MSR or xAPIC register access; false: the access must fault (#GP) or, for MMIO, is ignored / reads 0 */
 bool lapic_read(struct lapic *apic, u32 reg, u64 *ret) __must_check;
 bool lapic_write(struct lapic *apic, u32 reg, u64 value) __must_check;
+
+/* IA32_APIC_BASE for an embedder that keeps it here: false is #GP. The address cannot be moved. */
+u64 lapic_base(const struct lapic *apic);
+bool lapic_set_base(struct lapic *apic, u64 value) __must_check;
+/* an access to the APIC's page, len bytes at gpa; what is no register reads 0 and ignores writes. xAPIC mode. */
+void lapic_mmio(struct lapic *apic, u64 gpa, void *data, u32 len, bool write);
 
 void lapic_set_tsc_deadline(struct lapic *apic, u64 tsc);
 /* when lapic_timer_check() should be called, in now_ns time; 0 = timer idle */

@@ -1,0 +1,3 @@
+SRCS := synic.c
+DEPS := lib/core
+FLAVOURS := target native host fuzz
