@@ -37,6 +37,9 @@
 #define HV_MSR_PAGE_ENABLE 1ull
 #define HV_MSR_PAGE_GPA (~0xfffull)
 
+/* first word of VTL0's VP assist page: the guest clears it instead of an EOI (TLFS 10.3.5) */
+#define HV_APIC_ASSIST_NO_EOI 1u
+
 #define HV_CRASH_CTL_NOTIFY BIT(63)
 #define HV_CRASH_CTL_MESSAGE BIT(62)
 

@@ -146,11 +146,26 @@ int lapic_pending(const struct lapic *apic)
 	return ((u32)vector & 0xf0) > (lapic_ppr(apic) & 0xf0) ? vector : LAPIC_NO_VECTOR;
 }
 
+bool lapic_requested(const struct lapic *apic)
+{
+	return highest_requested(apic) >= 0;
+}
+
 void lapic_accept(struct lapic *apic, u8 vector)
 {
 	set_bit(apic->irr, vector, false);
 	if (!get_bit(apic->auto_eoi, vector))
 		apic->isr[vector >> 6] |= 1ull << (vector & 63);
+}
+
+bool lapic_level(const struct lapic *apic, u8 vector)
+{
+	return get_bit(apic->level, vector);
+}
+
+bool lapic_in_service(const struct lapic *apic, u8 vector)
+{
+	return apic->isr[vector >> 6] >> (vector & 63) & 1;
 }
 
 void lapic_end_of_interrupt(struct lapic *apic)

@@ -109,8 +109,13 @@ bool lapic_extint(const struct lapic *apic);
 
 /* highest vector that may interrupt now, or LAPIC_NO_VECTOR; does not look at RFLAGS.IF */
 int lapic_pending(const struct lapic *apic);
+/* is any vector requested, whether it may interrupt now or not? */
+bool lapic_requested(const struct lapic *apic);
 /* the processor takes vector (from lapic_pending) */
 void lapic_accept(struct lapic *apic, u8 vector);
+/* of a vector: was it requested as level-triggered, is it in service? */
+bool lapic_level(const struct lapic *apic, u8 vector);
+bool lapic_in_service(const struct lapic *apic, u8 vector);
 void lapic_end_of_interrupt(struct lapic *apic);
 
 /* does an interrupt with this destination reach the APIC? */

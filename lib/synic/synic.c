@@ -74,7 +74,7 @@ static void fill_slot(struct synic *s, u8 sint)
 
 	if (!slot || !slot_free(slot))
 		return;
-	const struct hv_message *m = &q->messages[q->first];
+	const struct hv_message *m = &s->waiting[sint][q->first];
 
 	q->first = (q->first + 1) % SYNIC_QUEUE_MAX;
 	q->count--;
@@ -91,7 +91,7 @@ bool synic_post(struct synic *s, u8 sint, u32 type, const void *payload, u32 len
 	pthread_mutex_lock(&s->lock);
 	room = q->count < SYNIC_QUEUE_MAX;
 	if (room) {
-		struct hv_message *m = &q->messages[(q->first + q->count++) % SYNIC_QUEUE_MAX];
+		struct hv_message *m = &s->waiting[sint][(q->first + q->count++) % SYNIC_QUEUE_MAX];
 
 		memset(m, 0, sizeof(*m));
 		m->type = type;

@@ -38,11 +38,11 @@ struct synic {
 	pthread_mutex_t lock; /* queues and pages */
 	u64 scontrol, siefp, simp, sint[HV_SINT_COUNT];
 	struct synic_queue {
-		struct hv_message messages[SYNIC_QUEUE_MAX];
 		u32 first, count;
 	} queue[HV_SINT_COUNT];
 	struct stimer timers[HV_STIMER_COUNT];
 	u64 messages, events; /* delivered or queued, and flags set */
+	struct hv_message waiting[HV_SINT_COUNT][SYNIC_QUEUE_MAX]; /* last, since rarely touched */
 };
 
 void synic_init(struct synic *s, const struct synic_ops *ops, void *ctx);

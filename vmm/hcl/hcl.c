@@ -52,6 +52,7 @@ unsigned hcl_take_signals(struct hcl_vp *vp, struct hv_vtl_return_signal_event *
 
 int hcl_run(struct hcl_vp *vp)
 {
+	vp->shadow_valid = false;
 	return vp->hcl->ops->run(vp);
 }
 
@@ -82,6 +83,8 @@ static void forget_dirty(struct hcl_vp *vp, u32 name, u64 value)
 		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_FLAGS;
 	} else if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_GS) {
 		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_SEGMENT;
+	} else if (name == HV_X64_REGISTER_CR8) {
+		vp->page->cr8 = value;
 	} else if (name == HV_X64_REGISTER_RSP) {
 		vp->page->gpr[HV_RSP] = value;
 	}
@@ -241,7 +244,10 @@ const struct hv_register_page *hcl_state(struct hcl_vp *vp)
 		{ HV_X64_REGISTER_CR0, offsetof(struct hv_register_page, cr0) },
 		{ HV_X64_REGISTER_CR3, offsetof(struct hv_register_page, cr3) },
 		{ HV_X64_REGISTER_CR4, offsetof(struct hv_register_page, cr4) },
+		{ HV_X64_REGISTER_CR8, offsetof(struct hv_register_page, cr8) },
 		{ HV_X64_REGISTER_EFER, offsetof(struct hv_register_page, efer) },
+		{ HV_REGISTER_PENDING_INTERRUPTION, offsetof(struct hv_register_page, pending_interruption) },
+		{ HV_REGISTER_INTERRUPT_STATE, offsetof(struct hv_register_page, interrupt_state) },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {

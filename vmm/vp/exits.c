@@ -22,11 +22,13 @@ static int exit_cpuid(struct vp *vp, const struct hv_message *msg)
 	return vp_skip(vp, &m->header, 2); /* CPUID is 0F A2 */
 }
 
-/* only hypervisors that leave HLT to us send this: then the VP just goes on, as after a spurious wake */
+/* with the hypervisor's APIC it sends none: then the VP just goes on, as after a spurious wake */
 static int exit_halt(struct vp *vp, const struct hv_message *msg)
 {
 	const struct hv_intercept_header *h = (const void *)msg->payload;
 
+	if (vp->apic)
+		interrupt_halt(vp);
 	return vp_skip(vp, h, h->instruction_length & 0xf);
 }
 
@@ -60,9 +62,10 @@ static int exit_apic_eoi(struct vp *vp, const struct hv_message *msg)
 	return 0;
 }
 
-/* nothing waits for these yet: the hypervisor queues what we assert */
+/* what waits is injected at the next entry. With its own APIC the hypervisor queues what we assert, and nothing asks for this. */
 static int exit_deliverable(struct vp *vp, const struct hv_message *msg)
 {
+	vp->window = 0;
 	return 0;
 }
 

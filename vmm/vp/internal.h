@@ -21,6 +21,25 @@ void vp_read_registers(struct vp *vp, struct vp_registers *ret);
 /* a device has answered: finishes what began with the exit message still in the run page */
 int io_resume(struct vp *vp) __must_check;
 
+/* ---- interrupt.c: VTL0's local APIC played here; all but *_halt are called with machine->apics only */
+/* part of vp_init(): devices may assert interrupts before the VP's thread is there */
+void interrupt_open(struct vp *vp);
+/* before VTL0 is entered: injects what is pending. 1: enter; 0: not now, it waits for an interrupt; -errno */
+int interrupt_enter(struct vp *vp) __must_check;
+/* VTL0 halted */
+void interrupt_halt(struct vp *vp);
+/* the register CR8 and the APIC's task priority are one */
+void interrupt_take_tpr(struct vp *vp);
+int interrupt_give_tpr(struct vp *vp) __must_check;
+/* the guest has freed a message slot, or may have */
+void interrupt_look_at_slots(struct vp *vp);
+/* INIT: VTL0's registers as the SDM says (table 10-1) */
+int vp_reset_registers(struct vp *vp) __must_check;
+
+/* stops and lets run the idle work that enters VTL0 */
+void vp_park(struct vp *vp);
+void vp_unpark(struct vp *vp);
+
 int vp_inject(struct vp *vp, unsigned vector, bool has_error, u32 error, u64 parameter) __must_check;
 /* RIP past the intercepted instruction */
 int vp_skip(struct vp *vp, const struct hv_intercept_header *h, unsigned length) __must_check;

@@ -23,10 +23,19 @@ static bool known_page(const struct hv_memory_intercept *m, u64 linear)
 	return (m->access_info & 3) == 3 && linear >> PAGE_SHIFT == m->gva >> PAGE_SHIFT;
 }
 
+/* the local APIC's page is each VP's own; false: it is not there */
+static bool apic_page(struct vp *vp, u64 gpa, u64 *value, unsigned size, bool write)
+{
+	interrupt_take_tpr(vp);
+	return vapic_mmio(vp->apic, gpa, value, size, write);
+}
+
 static enum emul_access bus_part(struct access *a, u64 gpa, u64 *value, unsigned size, bool write)
 {
 	struct vp *vp = a->vp;
 
+	if (vp->apic && apic_page(vp, gpa, value, size, write))
+		return EMUL_ACCESS_OK;
 	if (vp->wait == VP_WAIT_MMIO && vp->wait_done && vp->wait_address == gpa && vp->wait_size == size) {
 		if (!write)
 			*value = vp->wait_value;
@@ -135,6 +144,8 @@ int exit_memory(struct vp *vp, const struct hv_message *msg)
 
 	if (result == EMUL_DONE || result == EMUL_FAULT || result == EMUL_AGAIN) {
 		vp->emulated++;
+		if (vp->apic && (r = interrupt_give_tpr(vp)))
+			return r;
 		r = write_back(vp, &before, &after);
 		return r || result != EMUL_FAULT ? r : vp_inject(vp, VECTOR_PF, true, a.error, a.fault_linear);
 	}

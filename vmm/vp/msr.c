@@ -101,6 +101,26 @@ static bool crash_msr(struct vp *vp, u32 msr, bool write, u64 *value)
 	return true;
 }
 
+/* a register of what is played here instead of by the hypervisor; what follows from a change is done. 1: was one, answered. */
+static int apic_msr(struct vp *vp, u32 msr, bool write, u64 *value, bool *ret_fault)
+{
+	int r = 0;
+
+	if (!vp->apic)
+		return 0;
+	interrupt_take_tpr(vp);
+	enum vapic_result result = vapic_msr(vp->apic, msr, write, value);
+
+	if (result == VAPIC_NOT_MINE)
+		return 0;
+	*ret_fault = result == VAPIC_FAULT;
+	if (write && !*ret_fault)
+		r = interrupt_give_tpr(vp);
+	if (write && (msr == HV_MSR_EOM || msr == HV_MSR_SIMP))
+		interrupt_look_at_slots(vp);
+	return r ? r : 1;
+}
+
 static bool lookup(struct vp *vp, u32 msr, bool write, u64 *value)
 {
 	if (crash_msr(vp, msr, write, value))
@@ -120,7 +140,12 @@ int exit_msr(struct vp *vp, const struct hv_message *msg)
 	bool write = m->header.access_type == HV_INTERCEPT_ACCESS_WRITE;
 	u64 value = (u32)hcl_gpr(&vp->hcl, HV_RAX) | hcl_gpr(&vp->hcl, HV_RDX) << 32;
 
-	if (!lookup(vp, m->msr, write, &value)) {
+	bool fault = false;
+	int r = apic_msr(vp, m->msr, write, &value, &fault);
+
+	if (r < 0)
+		return r;
+	if (fault || (!r && !lookup(vp, m->msr, write, &value))) {
 		vp->unknown_msrs++;
 		vp->last_unknown_msr = m->msr;
 		log_at(LOG_DEBUG, "VP %u: %s of MSR %#x", vp->index, write ? "write" : "read", m->msr);

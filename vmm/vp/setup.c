@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "lib/log/log.h"
+#include "spec/hv_msr.h"
 #include "vmm/vp/vp.h"
 
 LOG_DOMAIN("setup");
@@ -30,12 +31,13 @@ static int install_ports(struct hcl *hcl)
 	return r;
 }
 
-int vp_install_intercepts(struct hcl *hcl)
+int vp_install_intercepts(struct hcl *hcl, bool apic)
 {
-	static const struct { u32 type, access; const char *name; bool needed; } rest[] = {
+	const struct { u32 type, access; const char *name; bool needed; } rest[] = {
 		{ HV_INTERCEPT_MSR, READ_WRITE, "MSR", true },
 		{ HV_INTERCEPT_UNKNOWN_SYNIC_CONNECTION, HV_ACCESS_EXECUTE, "unknown SynIC connection", true },
-		{ HV_INTERCEPT_APIC_EOI, HV_ACCESS_WRITE, "APIC EOI", true },
+		/* without an APIC of its own the hypervisor knows of no EOI */
+		{ HV_INTERCEPT_APIC_EOI, HV_ACCESS_WRITE, "APIC EOI", !apic },
 		{ HV_INTERCEPT_RETARGET_UNKNOWN_DEVICE, HV_ACCESS_EXECUTE, "retarget of an unknown device", false },
 	};
 	int r = install_ports(hcl);
@@ -54,31 +56,76 @@ int vp_install_intercepts(struct hcl *hcl)
 	return 0;
 }
 
-void vp_register_cpuid(struct hcl *hcl)
+#define ALL ~0u
+#define ECX1_X2APIC (u32)BIT(21)
+#define ECX1_TSC_DEADLINE (u32)BIT(24)
+#define EDX1_APIC (u32)BIT(9)
+#define EAX6_ARAT (u32)BIT(2)
+
+struct cpuid_leaf {
+	u32 leaf, eax, eax_mask, ebx_mask, ecx, ecx_mask, edx, edx_mask;
+};
+
+/* the paravisor's own leaves are not VTL0's business (TLFS 2.4: 40000080h is the nested range) */
+static const struct cpuid_leaf hidden[] = {
+	{ 0x40000080, 0, ALL, ALL, 0, ALL, 0, ALL },
+	{ 0x40000081, 0, ALL, ALL, 0, ALL, 0, ALL },
+	{ 0x40000082, 0, ALL, ALL, 0, ALL, 0, ALL },
+};
+
+/* what VTL0 has since it is played here */
+#define EAX3_APIC (u32)(HV_FEATURE_SYNIC | HV_FEATURE_SYNTIMER | HV_FEATURE_APIC_MSRS)
+static const struct cpuid_leaf with_apic[] = {
+	{ .leaf = 1, .ecx = ECX1_X2APIC | ECX1_TSC_DEADLINE, .ecx_mask = ECX1_X2APIC | ECX1_TSC_DEADLINE,
+	  .edx = EDX1_APIC, .edx_mask = EDX1_APIC },
+	{ .leaf = 6, .eax = EAX6_ARAT, .eax_mask = EAX6_ARAT },
+	{ .leaf = 0x40000003, .eax = EAX3_APIC, .eax_mask = EAX3_APIC,
+	  .edx = (u32)HV_FEATURE_STIMER_DIRECT, .edx_mask = (u32)HV_FEATURE_STIMER_DIRECT },
+	/* its EOI register needs no exit where the VP assist page says so */
+	{ .leaf = 0x40000004, .eax = (u32)HV_HINT_APIC_MSRS, .eax_mask = (u32)HV_HINT_APIC_MSRS },
+};
+
+static int register_leaf(struct hcl *hcl, const struct cpuid_leaf *l)
 {
-	/* the paravisor's own leaves are not VTL0's business (TLFS 2.4: 40000080h is the nested range) */
-	static const u32 hidden[] = { 0x40000080, 0x40000081, 0x40000082 };
+	struct hv_register_intercept_result in = {
+		.partition_id = HV_PARTITION_ID_SELF,
+		.vp_index = HV_VP_INDEX_SELF,
+		.intercept_type = HV_INTERCEPT_CPUID,
+		.parameters = { .eax = l->leaf, .always_override = 1,
+				.result = { .eax = l->eax, .eax_mask = l->eax_mask, .ebx_mask = l->ebx_mask,
+					    .ecx = l->ecx, .ecx_mask = l->ecx_mask, .edx = l->edx, .edx_mask = l->edx_mask } },
+	};
+	u16 status;
+	int r = hcl_call(hcl, HVCALL_REGISTER_INTERCEPT_RESULT, &in, sizeof(in), &status);
 
-	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++) {
-		struct hv_register_intercept_result in = {
-			.partition_id = HV_PARTITION_ID_SELF,
-			.vp_index = HV_VP_INDEX_SELF,
-			.intercept_type = HV_INTERCEPT_CPUID,
-			.parameters = { .eax = hidden[i], .always_override = 1,
-					.result = { .eax_mask = ~0u, .ebx_mask = ~0u, .ecx_mask = ~0u, .edx_mask = ~0u } },
-		};
-		u16 status;
-		int r = hcl_call(hcl, HVCALL_REGISTER_INTERCEPT_RESULT, &in, sizeof(in), &status);
-
-		if (r) {
-			log_at(LOG_WARN, "CPUID results cannot be registered (%d, status %#x): VTL0 sees the host's", r, status);
-			return;
-		}
-	}
+	if (r == -EIO && status == HV_STATUS_INVALID_PARTITION_STATE)
+		return 0; /* VTL0 ran before, under an earlier worker: what that one registered holds */
+	return r ? log_err(r, "CPUID leaf %#x cannot be registered (status %#x)", l->leaf, status) : 0;
 }
 
-int vp_assert_interrupt(struct hcl *hcl, const struct ioapic_message *m)
+int vp_register_cpuid(struct hcl *hcl, bool apic)
 {
+	int r = 0;
+
+	for (size_t i = 0; apic && !r && i < ARRAY_SIZE(with_apic); i++)
+		r = register_leaf(hcl, &with_apic[i]);
+	if (r)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
+		if (register_leaf(hcl, &hidden[i])) {
+			log_at(LOG_WARN, "VTL0 sees the host's CPUID leaves");
+			break;
+		}
+	return 0;
+}
+
+void vp_assert_interrupt(struct machine *machine, const struct ioapic_message *m)
+{
+	if (machine->apics) {
+		vapics_assert(machine->apics, m);
+		return;
+	}
+
 	struct hv_assert_virtual_interrupt in = {
 		.partition_id = HV_PARTITION_ID_SELF,
 		.interrupt_type = m->delivery_mode,
@@ -87,9 +134,8 @@ int vp_assert_interrupt(struct hcl *hcl, const struct ioapic_message *m)
 		.vector = m->vector,
 	};
 	u16 status;
-	int r = hcl_call(hcl, HVCALL_ASSERT_VIRTUAL_INTERRUPT, &in, sizeof(in), &status);
 
-	if (r)
+	/* the guest named a destination or a vector that is none */
+	if (hcl_call(machine->hcl, HVCALL_ASSERT_VIRTUAL_INTERRUPT, &in, sizeof(in), &status))
 		log_guest("interrupt vector %#x to %#x: status %#x", m->vector, m->destination, status);
-	return r;
 }

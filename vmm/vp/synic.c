@@ -81,19 +81,27 @@ int exit_sint_deliverable(struct vp *vp, const struct hv_message *msg)
 	return 0;
 }
 
-u16 vp_post_message(struct hcl *hcl, u32 vp, u8 sint, const struct hv_message *message)
+u16 vp_post_message(struct machine *m, u32 vp, u8 sint, const struct hv_message *message)
 {
+	if (m->apics)
+		return synic_post_direct(vapic_synic(vapics_get(m->apics, vp)), sint, message);
+
 	struct hv_post_message_direct in = { .partition_id = HV_PARTITION_ID_SELF, .vp_index = vp, .sint = sint };
 	u16 status = 0;
 
 	memcpy(in.message, message, sizeof(in.message));
-	int r = hcl_call(hcl, HVCALL_POST_MESSAGE_DIRECT, &in, sizeof(in), &status);
+	int r = hcl_call(m->hcl, HVCALL_POST_MESSAGE_DIRECT, &in, sizeof(in), &status);
 
 	return r && r != -EIO ? HV_STATUS_OPERATION_DENIED : status;
 }
 
-void vp_signal_event(struct hcl *hcl, u32 vp, u8 sint, u16 flag)
+void vp_signal_event(struct machine *m, u32 vp, u8 sint, u16 flag)
 {
+	if (m->apics) {
+		synic_signal(vapic_synic(vapics_get(m->apics, vp)), sint, flag);
+		return;
+	}
+
 	struct hv_signal_event_direct in = { .partition_id = HV_PARTITION_ID_SELF, .vp_index = vp, .sint = sint, .flag = flag };
 	u16 status = 0;
 
@@ -103,7 +111,7 @@ void vp_signal_event(struct hcl *hcl, u32 vp, u8 sint, u16 flag)
 	}
 	if (vp_here)
 		vp_here->signals_called++;
-	if (hcl_call(hcl, HVCALL_SIGNAL_EVENT_DIRECT, &in, sizeof(in), &status))
+	if (hcl_call(m->hcl, HVCALL_SIGNAL_EVENT_DIRECT, &in, sizeof(in), &status))
 		log_guest("VP %u: event flag %u cannot be set: status %#x", vp, flag, status);
 }
 
@@ -114,6 +122,10 @@ static void ask_for_sints(struct op *op, int ignored)
 	u32 sints;
 
 	atomic_store(&vp->sint_posted, false);
+	if (vp->apic) {
+		interrupt_look_at_slots(vp);
+		return;
+	}
 	sints = atomic_exchange(&vp->wanted_sints, 0);
 	if (sints && hcl_set64(&vp->hcl, HV_REGISTER_DELIVERABILITY_NOTIFICATIONS, FIELD_PREP(HV_DELIVERABILITY_SINTS, sints)))
 		log_at(LOG_WARN, "VP %u: no notification for SINTs %#x", vp->index, sints);

@@ -10,14 +10,14 @@ LOG_DOMAIN("vp");
 
 _Thread_local struct vp *vp_here;
 
-static void run_when_idle(struct vp *vp)
+void vp_unpark(struct vp *vp)
 {
 	vp->running = true;
 	exec_set_idle(vp->exec, &vp->idle);
 }
 
 /* signals that wait for this VP to enter VTL0 would wait long */
-static void park(struct vp *vp)
+void vp_park(struct vp *vp)
 {
 	struct hv_vtl_return_signal_event waiting[16];
 	unsigned count = hcl_take_signals(&vp->hcl, waiting, ARRAY_SIZE(waiting));
@@ -25,7 +25,7 @@ static void park(struct vp *vp)
 	vp->running = false;
 	exec_set_idle(vp->exec, NULL);
 	for (unsigned i = 0; i < count; i++)
-		vp_signal_event(vp->machine->hcl, waiting[i].vp_index, waiting[i].sint, waiting[i].flag);
+		vp_signal_event(vp->machine, waiting[i].vp_index, waiting[i].sint, waiting[i].flag);
 }
 
 /* on the VP's thread, once the device has answered */
@@ -36,7 +36,7 @@ static void resume(struct op *op, int ignored)
 
 	vp->wait_done = true;
 	if (!vp->stopped)
-		run_when_idle(vp);
+		vp_unpark(vp);
 	r = io_resume(vp);
 	if (r) {
 		vp_stop(vp);
@@ -58,7 +58,28 @@ void vp_wait(struct vp *vp, int kind, u64 address, unsigned size)
 	vp->wait_address = address;
 	vp->wait_size = (u8)size;
 	vp->wait_done = false;
-	park(vp);
+	vp_park(vp);
+}
+
+/* VTL0 runs until its next exit, which is handled; or it cannot run now */
+static int enter(struct vp *vp)
+{
+	int r = vp->apic ? interrupt_enter(vp) : 1;
+
+	if (r <= 0) {
+		vp_park(vp); /* an interrupt unparks it */
+		return r;
+	}
+	u64 entered = __builtin_ia32_rdtsc();
+
+	r = hcl_run(&vp->hcl);
+	vp->tsc_in_vtl0 += __builtin_ia32_rdtsc() - entered;
+	if (r == -EINTR) {
+		vp->exits[EXIT_CANCELLED]++;
+		return 0;
+	}
+	vp->event_queued = false;
+	return r ? r : exit_dispatch(vp);
 }
 
 /*
@@ -73,16 +94,7 @@ static int wait_in_guest(struct idle *idle)
 	hcl_clear_cancel(&vp->hcl);
 	if (exec_pending(vp->exec))
 		return 0;
-	u64 entered = __builtin_ia32_rdtsc();
-
-	r = hcl_run(&vp->hcl);
-	vp->tsc_in_vtl0 += __builtin_ia32_rdtsc() - entered;
-	if (r == -EINTR) {
-		vp->exits[EXIT_CANCELLED]++;
-		return 0;
-	}
-	if (!r)
-		r = exit_dispatch(vp);
+	r = enter(vp);
 	if (r) {
 		char text[80];
 
@@ -98,6 +110,8 @@ void vp_init(struct vp *vp, struct machine *machine, unsigned index, struct exec
 {
 	*vp = (struct vp){ .machine = machine, .index = index, .exec = exec, .stopped = true,
 			   .idle = { .wait = wait_in_guest }, .token = { .done = token_done } };
+	if (machine->apics)
+		interrupt_open(vp);
 }
 
 int vp_open(struct vp *vp)
@@ -115,13 +129,13 @@ void vp_start(struct vp *vp)
 {
 	vp->stopped = false;
 	if (!vp->wait || vp->wait_done)
-		run_when_idle(vp);
+		vp_unpark(vp);
 }
 
 void vp_stop(struct vp *vp)
 {
 	vp->stopped = true;
-	park(vp);
+	vp_park(vp);
 }
 
 int vp_skip(struct vp *vp, const struct hv_intercept_header *h, unsigned length)
@@ -140,6 +154,7 @@ int vp_inject(struct vp *vp, unsigned vector, bool has_error, u32 error, u64 par
 					    parameter } };
 
 	vp->injected++;
+	vp->event_queued = true;
 	if (vector == VECTOR_PF)
 		vp->hcl.run->context.cr2 = parameter; /* the register event does not write CR2 on every hypervisor */
 	if (!hcl_set(&vp->hcl, HV_REGISTER_PENDING_EVENT0, &event))
@@ -175,6 +190,19 @@ static void executor_inspect(void *object, struct inspect *in)
 	inspect_count(in, "ring_enters", s.ring_enters);
 }
 
+static void apic_inspect(void *object, struct inspect *in)
+{
+	struct vp *vp = object;
+
+	inspect_bool(in, "halted", vp->halted);
+	inspect_bool(in, "waits_for_start_up", vp->wait_for_sipi);
+	inspect_count(in, "injected_interrupts", vp->interrupts);
+	inspect_count(in, "injected_nmis", vp->nmis);
+	inspect_count(in, "windows", vp->windows);
+	inspect_count(in, "halts", vp->halts);
+	vapic_inspect(vp->apic, in);
+}
+
 void vp_inspect(void *object, struct inspect *in)
 {
 	struct vp *vp = object;
@@ -197,6 +225,8 @@ void vp_inspect(void *object, struct inspect *in)
 	inspect_count(in, "signals", vp->signals);
 	inspect_count(in, "invalid_connections", vp->invalid_connections);
 	inspect_child(in, "exits", exits_inspect, vp);
+	if (vp->apic)
+		inspect_child(in, "apic", apic_inspect, vp);
 	inspect_child(in, "executor", executor_inspect, vp->exec);
 	if (vp->hcl.page && inspect_wants(in, "rip"))
 		inspect_hex(in, "rip", vp->hcl.page->rip);

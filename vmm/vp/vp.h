@@ -5,6 +5,7 @@
 #pragma once
 
 #include "lib/inspect/inspect.h"
+#include "vmm/apic/vapic.h"
 #include "vmm/bus/bus.h"
 #include "vmm/chipset/chipset.h"
 #include "vmm/emul/emul.h"
@@ -27,6 +28,10 @@ struct machine {
 	struct guest *guest;
 	struct bus *bus;
 	struct ioapic *ioapic;
+	struct pic *pic;
+	/* VTL0's local APICs and SynICs are played here; NULL: by the hypervisor */
+	struct vapics *apics;
+	struct vp *(*vp)(struct machine *, unsigned index);
 	/*
 	 * Any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. registers: with TRIPLE_FAULT
 	 * the VP's, with GUEST_CRASH the crash registers, else NULL.
@@ -59,6 +64,13 @@ struct vp {
 	u32 last_unknown_msr;
 	bool stopped, running;     /* running: idle time is VTL0's */
 	u64 signals_deferred, signals_called;
+	/* with machine->apics: interrupt.c */
+	struct vapic *apic;
+	struct task look;          /* an interrupt may wait */
+	bool halted, wait_for_sipi;
+	bool event_queued;         /* in the hypervisor's pending-event register, as far as is known here */
+	u64 window;                /* what DeliverabilityNotifications holds */
+	u64 interrupts, nmis, windows, halts;
 	u64 tsc_in_vtl0;           /* TSC ticks between the run ioctl's begin and end: VTL0 ran, was halted, or was interrupted */
 	/* an access a device answers later: the VP does not run until then */
 	struct io_token token;
@@ -83,15 +95,21 @@ void vp_inspect(void *vp, struct inspect *in);
 
 /* ---- VTL0's SynIC. Any thread. */
 /* HV_STATUS_*; OBJECT_IN_USE: the slot is taken, vp_want_sint() tells when it is free */
-u16 vp_post_message(struct hcl *hcl, u32 vp, u8 sint, const struct hv_message *message);
+u16 vp_post_message(struct machine *machine, u32 vp, u8 sint, const struct hv_message *message);
 /* on a running VP's thread it costs nothing: the flag is set as VTL0 is entered next */
-void vp_signal_event(struct hcl *hcl, u32 vp, u8 sint, u16 flag);
+void vp_signal_event(struct machine *machine, u32 vp, u8 sint, u16 flag);
 /* machine->sint_deliverable() comes once the slot is free */
 void vp_want_sint(struct vp *vp, u8 sint);
 
 /* ---- before the first run of VTL0; any thread. -errno, said. */
-int vp_install_intercepts(struct hcl *hcl) __must_check;
-/* unverified on Hyper-V itself: a refusal is logged and tolerated */
-void vp_register_cpuid(struct hcl *hcl);
-/* a fixed, NMI or other interrupt for VTL0's APICs (HvCallAssertVirtualInterrupt) */
-int vp_assert_interrupt(struct hcl *hcl, const struct ioapic_message *message) __must_check;
+/* apic: the local APICs are played here */
+int vp_install_intercepts(struct hcl *hcl, bool apic) __must_check;
+/*
+ * Unverified on Hyper-V itself: a refusal is logged and tolerated, except where apic says that VTL0 is to see the local APIC,
+ * the SynIC and the timers that this process plays: then -errno.
+ */
+int vp_register_cpuid(struct hcl *hcl, bool apic) __must_check;
+/* a fixed, NMI or other interrupt for VTL0's APICs; refusals are counted by the hypervisor and logged */
+void vp_assert_interrupt(struct machine *machine, const struct ioapic_message *message);
+/* machine->apics for count VPs; machine->vp must be set. -errno, said. */
+int vp_create_apics(struct machine *machine, unsigned count) __must_check;

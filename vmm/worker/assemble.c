@@ -12,16 +12,19 @@ static void deliver(struct ioapic *a, const struct ioapic_message *m)
 {
 	struct worker *w = container_of(a, struct worker, ioapic);
 
-	if (vp_assert_interrupt(w->machine.hcl, m))
-		return; /* said there; the guest named a destination or vector that is none */
+	vp_assert_interrupt(&w->machine, m);
 }
 
 /*
- * The 8259s' output goes nowhere: every guest with our ACPI tables uses the IO-APIC and only masks and probes the pair, and
- * the hypervisor has no interrupt acknowledge cycle to ask us for a vector.
+ * With the hypervisor's local APICs the 8259s' output goes nowhere: every guest with our ACPI tables uses the IO-APIC and only
+ * masks and probes the pair.
  */
 static void pic_output(struct pic *p, bool level)
 {
+	struct worker *w = container_of(p, struct worker, pic);
+
+	if (w->machine.apics)
+		vapics_set_intr(w->machine.apics, level);
 }
 
 static void power_event(struct power *power, enum power_event event, const char *how)
@@ -36,7 +39,7 @@ static void power_event(struct power *power, enum power_event event, const char 
 /* ---- VMBus: the hypervisor on one side, the executors of the VPs on the other */
 static u16 vmbus_io_post(void *ctx, u32 vp, u8 sint, const struct hv_message *message)
 {
-	return vp_post_message(((struct worker *)ctx)->machine.hcl, vp, sint, message);
+	return vp_post_message(&((struct worker *)ctx)->machine, vp, sint, message);
 }
 
 static void vmbus_io_want_slot(void *ctx, u32 vp, u8 sint)
@@ -46,7 +49,7 @@ static void vmbus_io_want_slot(void *ctx, u32 vp, u8 sint)
 
 static void vmbus_io_signal(void *ctx, u32 vp, u8 sint, u16 flag)
 {
-	vp_signal_event(((struct worker *)ctx)->machine.hcl, vp, sint, flag);
+	vp_signal_event(&((struct worker *)ctx)->machine, vp, sint, flag);
 }
 
 static struct exec *vmbus_io_exec(void *ctx, u32 vp)

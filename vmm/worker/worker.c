@@ -250,11 +250,28 @@ static void change_settings(struct link_client *link, struct pb_writer *answer)
 		settings_error_json(&error, answer);
 }
 
+/* who plays VTL0's local APICs: the hypervisor, or on hosts where it does not, this process */
+static int choose_apic(bool *ret_vmm)
+{
+	const char *word = getenv("PARAVANE_APIC");
+
+	*ret_vmm = word && !strcmp(word, "vmm");
+	if (word && !*ret_vmm && strcmp(word, "hypervisor"))
+		return log_err(-EINVAL, "PARAVANE_APIC=%s on the kernel's command line is neither hypervisor nor vmm", word);
+	return 0;
+}
+
+static struct vp *vp_of(struct machine *m, unsigned index)
+{
+	return &container_of(m, struct worker, machine)->vps[index].vp;
+}
+
 /* everything before VTL0's first instruction; its memory is protected before anything of it is believed */
 static int prepare(struct worker *w)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
+	bool apic = false;
 	int r = layout_load(&w->layout);
 
 	if (!r)
@@ -264,15 +281,23 @@ static int prepare(struct worker *w)
 	if (!r)
 		r = protect_vtl2(w->machine.hcl, &w->layout, &w->protected_pages);
 	if (!r)
-		r = vp_install_intercepts(w->machine.hcl);
+		r = choose_apic(&apic);
+	if (!r)
+		r = vp_install_intercepts(w->machine.hcl, apic);
+	if (!r)
+		r = vp_register_cpuid(w->machine.hcl, apic);
 	if (r)
 		return r;
-	vp_register_cpuid(w->machine.hcl);
 	w->main = exec_create("main", -1);
 	if (!w->main)
 		return -errno;
 	w->machine.bus = &w->bus;
 	w->machine.ioapic = &w->ioapic;
+	w->machine.pic = &w->pic;
+	w->machine.vp = vp_of;
+	r = apic ? vp_create_apics(&w->machine, w->layout.vp_count) : 0;
+	if (r)
+		return r;
 	w->machine.event = machine_event;
 	r = read_settings(&text, &len);
 	if (r)

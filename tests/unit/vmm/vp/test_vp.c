@@ -365,15 +365,15 @@ static void free_slots_are_asked_for_and_told(void **state)
 	play();
 	assert_int_equal(hcl_fake_register(&bed->fake, HV_REGISTER_DELIVERABILITY_NOTIFICATIONS), 4ull << 48);
 	assert_int_equal(last_sints, 4);
-	assert_int_equal(vp_post_message(&bed->fake.hcl, 3, 2, &message), 0);
+	assert_int_equal(vp_post_message(&bed->machine, 3, 2, &message), 0);
 	memcpy(&in, hcl_fake_last(&bed->fake, HVCALL_POST_MESSAGE_DIRECT)->in, sizeof(in));
 	assert_int_equal(in.vp_index, 3);
 	assert_int_equal(in.sint, 2);
 	assert_memory_equal(in.message, &message, sizeof(message));
 	bed->fake.status = HV_STATUS_OBJECT_IN_USE;
-	assert_int_equal(vp_post_message(&bed->fake.hcl, 3, 2, &message), HV_STATUS_OBJECT_IN_USE);
+	assert_int_equal(vp_post_message(&bed->machine, 3, 2, &message), HV_STATUS_OBJECT_IN_USE);
 	bed->fake.status = 0;
-	vp_signal_event(&bed->fake.hcl, 1, 2, 77);
+	vp_signal_event(&bed->machine, 1, 2, 77);
 	assert_int_equal(((struct hv_signal_event_direct *)hcl_fake_last(&bed->fake, HVCALL_SIGNAL_EVENT_DIRECT)->in)->flag, 77);
 }
 
@@ -430,17 +430,18 @@ static void string_input(void **state)
 
 static void set_up_calls(void **state)
 {
-	assert_int_equal(vp_install_intercepts(&bed->fake.hcl), 0);
+	assert_int_equal(vp_install_intercepts(&bed->fake.hcl, false), 0);
 	assert_int_equal(bed->fake.call_count, 5);
 	struct hv_install_intercept *in = (void *)bed->fake.calls[0].in;
 
 	assert_int_equal(in->intercept_type, HV_INTERCEPT_IO_PORT_RANGE);
 	assert_int_equal(in->parameter, 0xffff0000);
 	bed->fake.refuse_code = HVCALL_REGISTER_INTERCEPT_RESULT;
-	vp_register_cpuid(&bed->fake.hcl);
+	assert_int_equal(vp_register_cpuid(&bed->fake.hcl, false), 0); /* VTL0 sees more than it needs to */
+	assert_int_equal(vp_register_cpuid(&bed->fake.hcl, true), -EIO); /* VTL0 would lack what it is promised */
 	struct ioapic_message m = { .destination = 2, .vector = 0x31, .level = true };
 
-	assert_int_equal(vp_assert_interrupt(&bed->fake.hcl, &m), 0);
+	vp_assert_interrupt(&bed->machine, &m);
 	struct hv_assert_virtual_interrupt *a = (void *)hcl_fake_last(&bed->fake, HVCALL_ASSERT_VIRTUAL_INTERRUPT)->in;
 
 	assert_int_equal(a->destination, 2);
@@ -455,12 +456,12 @@ static void signals_go_with_the_return(void **state)
 	bed->fake.registers[bed->fake.register_count].name = HV_REGISTER_VSM_CAPABILITIES;
 	bed->fake.registers[bed->fake.register_count++].value.u64[0] = HV_VSM_CAP_RETURN_ACTION;
 	assert_int_equal(vp_open(&bed->vp), 0);
-	vp_signal_event(&bed->fake.hcl, 3, 2, 7);
+	vp_signal_event(&bed->machine, 3, 2, 7);
 	assert_int_equal(bed->fake.call_count, 1); /* VTL0 does not run yet */
 	vp_start(&bed->vp);
-	vp_signal_event(&bed->fake.hcl, 3, 2, 7);
-	vp_signal_event(&bed->fake.hcl, 3, 2, 7);
-	vp_signal_event(&bed->fake.hcl, 1, 2, 9);
+	vp_signal_event(&bed->machine, 3, 2, 7);
+	vp_signal_event(&bed->machine, 3, 2, 7);
+	vp_signal_event(&bed->machine, 1, 2, 9);
 	assert_int_equal(bed->fake.call_count, 1);
 	assert_int_equal(bed->fake.run.vtl_ret_action_size, 32);
 	assert_int_equal(first[0].action_type, HV_VTL_RETURN_SIGNAL_EVENT);
@@ -473,7 +474,7 @@ static void signals_go_with_the_return(void **state)
 	assert_int_equal(bed->fake.call_count, 3);
 	vp_start(&bed->vp);
 	for (u16 i = 0; i < 20; i++)
-		vp_signal_event(&bed->fake.hcl, 0, 2, i);
+		vp_signal_event(&bed->machine, 0, 2, i);
 	assert_int_equal(bed->fake.call_count, 3 + 4); /* there is room for 16 */
 }
 

@@ -1,0 +1,433 @@
+#include "vmm/apic/vapic.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log/log.h"
+
+LOG_DOMAIN("apic");
+
+#define MSR_APIC_BASE 0x1bu
+#define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_X2APIC_FIRST 0x800u
+#define MSR_X2APIC_LAST 0x8ffu
+#define TIMER_HZ 200000000u /* as Hyper-V's; the guest reads it from HV_MSR_APIC_FREQUENCY */
+#define NS_PER_TICK 100u    /* of the reference counter */
+#define CALIBRATION_NS 1000000000ull
+#define FAR_TICKS (3600ull * 10000000u) /* a deadline further away is looked at again by then */
+
+/*
+ * The reference counter as of one moment, and the executor's clock then: both run at the TSC's rate, but each has its own idea
+ * of its frequency, so the pair is taken anew every second of use.
+ */
+struct reference {
+	u64 ns, ticks;
+	bool valid;
+};
+
+struct vapic {
+	struct vapics *all;
+	struct exec *exec;
+	struct timer timer;
+	struct lapic lapic;
+	struct reference reference;
+	unsigned index;
+	u64 assist_page;
+	u32 *assist;   /* that page's first word, in the guest's memory; NULL: not enabled */
+	bool no_eoi;   /* the guest was told not to end the vector in service */
+	u64 ipis, timer_interrupts, eois_saved;
+	struct synic synic; /* last: its queues are large, and hardly ever touched */
+};
+
+struct vapics {
+	struct guest *guest;
+	const struct vapics_ops *ops;
+	void *ctx;
+	u64 tsc0, ns0; /* one moment: the TSC's frequency is what both have gained since */
+	unsigned count;
+	struct vapic vps[];
+};
+
+/* ---- time */
+static u64 reference_time(void *ctx)
+{
+	struct vapic *v = ctx;
+	struct reference *r = &v->reference;
+	u64 ticks;
+
+	if ((!r->valid || exec_now_ns(v->exec) - r->ns > CALIBRATION_NS) &&
+	    v->all->ops->reference_counter(v->all->ctx, v->index, &ticks))
+		*r = (struct reference){ exec_now_ns(v->exec), ticks, true };
+	return r->ticks + (exec_now_ns(v->exec) - r->ns) / NS_PER_TICK;
+}
+
+static u64 now_ns_of(void *ctx)
+{
+	return exec_now_ns(((struct vapic *)ctx)->exec);
+}
+
+static u64 tsc(void *ctx)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+static u64 tsc_to_ns(void *ctx, u64 value)
+{
+	struct vapic *v = ctx;
+	u64 now = __builtin_ia32_rdtsc(), ns = exec_now_ns(v->exec), ticks = now - v->all->tsc0, passed = ns - v->all->ns0;
+
+	if (value <= now || !ticks)
+		return ns;
+	return ns + (u64)MIN((unsigned __int128)(value - now) * passed / ticks, (unsigned __int128)FAR_TICKS * NS_PER_TICK);
+}
+
+static void arm(struct vapic *v)
+{
+	u64 ticks = synic_timer_deadline(&v->synic), apic_ns = lapic_timer_deadline(&v->lapic), ns = 0;
+
+	if (ticks) {
+		u64 now = reference_time(v);
+
+		ns = exec_now_ns(v->exec) + (ticks > now ? MIN(ticks - now, FAR_TICKS) * NS_PER_TICK : 0);
+	}
+	if (apic_ns && (!ns || apic_ns < ns))
+		ns = apic_ns;
+	if (ns)
+		timer_arm(v->exec, &v->timer, ns);
+	else
+		timer_disarm(v->exec, &v->timer);
+}
+
+static void timer_fired(struct timer *timer)
+{
+	struct vapic *v = container_of(timer, struct vapic, timer);
+
+	v->timer_interrupts++;
+	lapic_timer_check(&v->lapic);
+	synic_timer_check(&v->synic);
+	arm(v);
+	v->all->ops->kick(v->all->ctx, v->index);
+}
+
+static void timers_changed(void *ctx)
+{
+	arm(ctx);
+}
+
+static void lapic_timer_changed(void *ctx, struct lapic *lapic)
+{
+	arm(ctx);
+}
+
+/* ---- interrupts */
+static void kick(struct vapic *v)
+{
+	v->all->ops->kick(v->all->ctx, v->index);
+}
+
+static void send_ipi(void *ctx, struct lapic *from, u64 icr)
+{
+	struct vapic *v = ctx;
+	u32 mode = icr >> 8 & 7;
+
+	if (mode == LAPIC_INIT && icr & LAPIC_ICR_LEVEL && !(icr & LAPIC_ICR_ASSERT))
+		return; /* INIT level de-assert does nothing on processors of this century */
+	v->ipis++;
+	for (unsigned i = 0; i < v->all->count; i++) {
+		struct vapic *target = &v->all->vps[i];
+
+		if (!lapic_ipi_matches(from, &target->lapic, icr))
+			continue;
+		if (!lapic_deliver(&target->lapic, mode, (u8)icr, false)) {
+			log_guest("VP %u: an IPI of delivery mode %u", v->index, mode);
+			return;
+		}
+		if (target != v)
+			kick(target);
+		if (mode == LAPIC_LOWEST)
+			return;
+	}
+}
+
+static void ended(void *ctx, struct lapic *lapic, u8 vector, bool level)
+{
+	const struct vapics *all = ((struct vapic *)ctx)->all;
+
+	if (level)
+		all->ops->eoi(all->ctx, vector);
+}
+
+void vapics_assert(struct vapics *all, const struct ioapic_message *m)
+{
+	for (unsigned i = 0; i < all->count; i++) {
+		struct vapic *v = &all->vps[i];
+
+		if (!lapic_matches(&v->lapic, m->destination, m->logical))
+			continue;
+		/* ExtINT by message: the 8259s' output is wired to LINT0 and needs no message */
+		if (m->delivery_mode != LAPIC_EXTINT && !lapic_deliver(&v->lapic, m->delivery_mode, m->vector, m->level))
+			log_guest("VP %u: an interrupt of delivery mode %u", v->index, m->delivery_mode);
+		kick(v);
+		if (m->delivery_mode == LAPIC_LOWEST)
+			return;
+	}
+}
+
+void vapics_set_intr(struct vapics *all, bool level)
+{
+	lapic_set_intr(&all->vps[0].lapic, level);
+	if (level)
+		kick(&all->vps[0]);
+}
+
+static void synic_interrupt(void *ctx, u8 vector, bool auto_eoi)
+{
+	struct vapic *v = ctx;
+
+	lapic_request(&v->lapic, vector, false, auto_eoi);
+	kick(v);
+}
+
+static void *synic_page(void *ctx, u64 gpa)
+{
+	struct vapic *v = ctx;
+	struct iovec page;
+
+	return guest_iovec(v->all->guest, gpa, PAGE_SIZE, &page) ? NULL : page.iov_base;
+}
+
+static const struct lapic_ops lapic_ops = { .send = send_ipi, .eoi = ended, .timer_changed = lapic_timer_changed,
+					    .now_ns = now_ns_of, .tsc = tsc, .tsc_to_ns = tsc_to_ns };
+static const struct synic_ops synic_ops = { .page = synic_page, .interrupt = synic_interrupt,
+					    .reference_time = reference_time, .timers_changed = timers_changed };
+
+/* ---- lazy EOI (TLFS 10.3.5) */
+static void set_assist_page(struct vapic *v, u64 value)
+{
+	struct iovec word;
+
+	vapic_settle(v);
+	v->assist_page = value;
+	v->assist = NULL;
+	v->no_eoi = false;
+	if (value & HV_MSR_PAGE_ENABLE && !guest_iovec(v->all->guest, value & HV_MSR_PAGE_GPA, sizeof(u32), &word))
+		v->assist = word.iov_base;
+}
+
+void vapic_accept(struct vapic *v, u8 vector)
+{
+	lapic_accept(&v->lapic, vector);
+	if (!v->assist || lapic_requested(&v->lapic) || lapic_level(&v->lapic, vector) || !lapic_in_service(&v->lapic, vector))
+		return;
+	v->no_eoi = true;
+	__atomic_fetch_or(v->assist, HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST);
+}
+
+void vapic_settle(struct vapic *v)
+{
+	if (!v->no_eoi)
+		return;
+	u32 before = lapic_requested(&v->lapic) ? /* the EOI must come here, or has come */
+			     __atomic_fetch_and(v->assist, ~HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST) :
+			     __atomic_load_n(v->assist, __ATOMIC_SEQ_CST);
+
+	if (before & HV_APIC_ASSIST_NO_EOI) {
+		v->no_eoi = !lapic_requested(&v->lapic);
+		return;
+	}
+	v->no_eoi = false;
+	v->eois_saved++;
+	lapic_end_of_interrupt(&v->lapic);
+}
+
+void vapic_reset(struct vapic *v)
+{
+	int sipi = atomic_load(&v->lapic.sipi_vector);
+
+	lapic_reset(&v->lapic);
+	atomic_store(&v->lapic.sipi_vector, sipi); /* it may already be on its heels */
+	v->no_eoi = false;
+}
+
+/* ---- registers */
+static bool hypervisor_msr(struct vapic *v, u32 msr, bool write, u64 *value)
+{
+	switch (msr) {
+	case HV_MSR_APIC_FREQUENCY:
+		*value = write ? *value : TIMER_HZ;
+		return !write;
+	case HV_MSR_EOI:
+		return write && lapic_write(&v->lapic, LAPIC_EOI, *value);
+	case HV_MSR_ICR:
+		if (!write) {
+			*value = v->lapic.icr;
+			return true;
+		}
+		return v->lapic.x2apic ? lapic_write(&v->lapic, LAPIC_ICR, *value) :
+					 lapic_write(&v->lapic, LAPIC_ICR_HIGH, *value >> 32) &&
+						 lapic_write(&v->lapic, LAPIC_ICR, *value);
+	case HV_MSR_TPR:
+		return write ? lapic_write(&v->lapic, LAPIC_TPR, *value) : lapic_read(&v->lapic, LAPIC_TPR, value);
+	case HV_MSR_VP_ASSIST_PAGE:
+		if (write)
+			set_assist_page(v, *value);
+		*value = v->assist_page;
+		return true;
+	}
+	return write ? synic_write(&v->synic, msr, *value) : synic_read(&v->synic, msr, value);
+}
+
+static bool apic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
+{
+	switch (msr) {
+	case MSR_APIC_BASE:
+		if (write)
+			return lapic_set_base(&v->lapic, *value);
+		*value = lapic_base(&v->lapic);
+		return true;
+	case MSR_TSC_DEADLINE:
+		if (write)
+			lapic_set_tsc_deadline(&v->lapic, *value);
+		*value = v->lapic.tsc_deadline;
+		return true;
+	}
+	if (!v->lapic.x2apic)
+		return false;
+	msr -= MSR_X2APIC_FIRST;
+	return write ? lapic_write(&v->lapic, msr, *value) : lapic_read(&v->lapic, msr, value);
+}
+
+enum vapic_result vapic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
+{
+	bool hypervisor = msr == HV_MSR_APIC_FREQUENCY || (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
+
+	if (!hypervisor && msr != MSR_APIC_BASE && msr != MSR_TSC_DEADLINE &&
+	    (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST))
+		return VAPIC_NOT_MINE;
+	vapic_settle(v);
+	return (hypervisor ? hypervisor_msr : apic_msr)(v, msr, write, value) ? VAPIC_DONE : VAPIC_FAULT;
+}
+
+bool vapic_mmio(struct vapic *v, u64 gpa, u64 *value, unsigned size, bool write)
+{
+	if (gpa < LAPIC_BASE || gpa >= LAPIC_BASE + LAPIC_LEN || v->lapic.x2apic || v->lapic.disabled)
+		return false;
+	vapic_settle(v);
+	lapic_mmio(&v->lapic, gpa, value, size, write);
+	return true;
+}
+
+struct lapic *vapic_lapic(struct vapic *v)
+{
+	return &v->lapic;
+}
+
+struct synic *vapic_synic(struct vapic *v)
+{
+	return &v->synic;
+}
+
+/* ---- life */
+struct vapics *vapics_create(unsigned count, struct guest *guest, const struct vapics_ops *ops, void *ctx)
+{
+	struct vapics *all = calloc(1, sizeof(*all) + count * sizeof(all->vps[0]));
+
+	if (!all)
+		return NULL;
+	all->guest = guest;
+	all->ops = ops;
+	all->ctx = ctx;
+	all->count = count;
+	for (unsigned i = 0; i < count; i++) {
+		struct vapic *v = &all->vps[i];
+
+		v->all = all;
+		v->index = i;
+		v->timer.fire = timer_fired;
+		lapic_init(&v->lapic, i, TIMER_HZ, &lapic_ops, v);
+		synic_init(&v->synic, &synic_ops, v);
+	}
+	return all;
+}
+
+void vapics_destroy(struct vapics *all)
+{
+	for (unsigned i = 0; all && i < all->count; i++)
+		synic_fini(&all->vps[i].synic);
+	free(all);
+}
+
+struct vapic *vapics_get(struct vapics *all, unsigned vp)
+{
+	return &all->vps[vp];
+}
+
+void vapic_open(struct vapic *v, struct exec *exec)
+{
+	v->exec = exec;
+	if (!v->index) {
+		v->all->tsc0 = __builtin_ia32_rdtsc();
+		v->all->ns0 = exec_now_ns(exec);
+	}
+}
+
+static void timers_inspect(void *object, struct inspect *in)
+{
+	struct vapic *v = object;
+	char name[8];
+
+	for (unsigned i = 0; i < HV_STIMER_COUNT; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		inspect_hex(in, name, v->synic.timers[i].config);
+	}
+}
+
+static void sints_inspect(void *object, struct inspect *in)
+{
+	struct vapic *v = object;
+	char name[8];
+
+	for (unsigned i = 0; i < HV_SINT_COUNT; i++) {
+		if (v->synic.sint[i] == HV_SINT_MASKED)
+			continue;
+		snprintf(name, sizeof(name), "%u", i);
+		inspect_hex(in, name, v->synic.sint[i]);
+	}
+}
+
+static void synic_inspect(void *object, struct inspect *in)
+{
+	struct vapic *v = object;
+
+	inspect_hex(in, "scontrol", v->synic.scontrol);
+	inspect_hex(in, "simp", v->synic.simp);
+	inspect_hex(in, "siefp", v->synic.siefp);
+	inspect_child(in, "sints", sints_inspect, v);
+	inspect_child(in, "timers", timers_inspect, v);
+	inspect_count(in, "messages", v->synic.messages);
+	inspect_count(in, "events", v->synic.events);
+}
+
+void vapic_inspect(void *object, struct inspect *in)
+{
+	struct vapic *v = object;
+	u64 bits[4];
+
+	inspect_hex(in, "base", lapic_base(&v->lapic));
+	inspect_u64(in, "id", v->lapic.id);
+	inspect_hex(in, "tpr", v->lapic.tpr);
+	inspect_hex(in, "svr", v->lapic.svr);
+	inspect_hex(in, "ldr", v->lapic.ldr);
+	inspect_hex(in, "lvt_timer", v->lapic.lvt[0]);
+	inspect_hex(in, "lvt_lint0", v->lapic.lvt[LAPIC_LVT_LINT0 - LAPIC_LVT_TIMER]);
+	for (unsigned i = 0; i < 4; i++)
+		bits[i] = atomic_load(&v->lapic.irr[i]);
+	inspect_bytes(in, "irr", bits, sizeof(bits));
+	inspect_bytes(in, "isr", v->lapic.isr, sizeof(v->lapic.isr));
+	inspect_count(in, "ipis", v->ipis);
+	inspect_count(in, "timer_interrupts", v->timer_interrupts);
+	inspect_hex(in, "assist_page", v->assist_page);
+	inspect_count(in, "eois_saved", v->eois_saved);
+	inspect_child(in, "synic", synic_inspect, v);
+}
