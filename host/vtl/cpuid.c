@@ -73,7 +73,7 @@ static void add_hypervisor_leaves(struct cpuid_table *t, const struct vp *vp, en
 	add(t, 0x40000002, 20348, 10 << 16, 0, 0); /* build and version, shown by the guest */
 	add(t, 0x40000003, feature_eax(vp, vtl), privilege_ebx(vtl), 0,
 	    (u32)(HV_FEATURE_FREQUENCY_MSRS | HV_FEATURE_CRASH_MSRS | (has_apic(vp, vtl) ? HV_FEATURE_STIMER_DIRECT : 0)));
-	add(t, 0x40000004, (u32)HV_HINT_RELAXED_TIMING, 0xfff, 0, 0);
+	add(t, 0x40000004, (u32)(HV_HINT_RELAXED_TIMING | (has_apic(vp, vtl) ? HV_HINT_APIC_MSRS : 0)), 0xfff, 0, 0);
 	add(t, 0x40000005, vp->partition->vp_count, vp->partition->vp_count, 0, 0);
 	for (u32 leaf = 0x40000006; leaf <= 0x4000000b; leaf++)
 		add(t, leaf, 0, 0, 0, 0);

@@ -101,6 +101,16 @@ bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret)
 	return false;
 }
 
+static void set_assist_page(struct vp *vp, enum vtl vtl, u64 value)
+{
+	u32 *word = NULL;
+
+	if (value & HV_MSR_PAGE_ENABLE)
+		word = partition_memory(vp->partition, value & HV_MSR_PAGE_GPA, PAGE_SIZE, vtl == VTL2);
+	vp->per[vtl].assist_page = value;
+	lapic_set_assist(&vp->per[vtl].apic, word);
+}
+
 bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 {
 	struct vp_vtl *per = &vp->per[vtl];
@@ -124,10 +134,10 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 		atomic_store(&wide->reference_tsc, value);
 		fill_tsc_page(vp, vtl, value);
 		return true;
-	case HV_MSR_EOI: lapic_end_of_interrupt(&per->apic); return true;
+	case HV_MSR_EOI: return lapic_write(&per->apic, LAPIC_EOI, 0);
 	case HV_MSR_ICR: return lapic_write(&per->apic, LAPIC_ICR_HIGH, value >> 32) && lapic_write(&per->apic, LAPIC_ICR, value);
 	case HV_MSR_TPR: return lapic_write(&per->apic, LAPIC_TPR, value);
-	case HV_MSR_VP_ASSIST_PAGE: per->assist_page = value; return true;
+	case HV_MSR_VP_ASSIST_PAGE: set_assist_page(vp, vtl, value); return true;
 	case HV_MSR_SCONTROL ... HV_MSR_STIMER3_COUNT: return synic_write(&per->synic, msr, value);
 	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: per->crash[msr - HV_MSR_CRASH_P0] = value; return true;
 	case HV_MSR_CRASH_CTL: report_crash(vp, vtl, value); return true;

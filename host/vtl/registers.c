@@ -228,6 +228,9 @@ u16 register_set(struct vp *vp, enum vtl vtl, u32 name, const union hv_register_
 	}
 	if (name == HV_REGISTER_INTERNAL_ACTIVITY_STATE && vtl == VTL0)
 		return set_activity(vp, value->u64[0]);
+	if (name == HV_REGISTER_VP_ASSIST_PAGE)
+		return msr_write(vp, vtl, HV_MSR_VP_ASSIST_PAGE, value->u64[0]) ? HV_STATUS_SUCCESS :
+										   HV_STATUS_INVALID_REGISTER_VALUE;
 	if (name == HV_X64_REGISTER_CR8) /* the task priority is the APIC's; KVM is told at each entry */
 		vp->per[vtl].apic.tpr = (u32)(value->u64[0] & 0xf) << 4;
 	u64 *place = place_of(vp, vtl, name, &dirty);

@@ -99,7 +99,8 @@ static u64 pending_interruption(struct vp *vp)
 	if (e->exception.injected)
 		return HV_PENDING_INTERRUPTION | FIELD_PREP(HV_PENDING_TYPE, HV_PENDING_TYPE_EXCEPTION) |
 		       (e->exception.has_error_code ? HV_PENDING_HAS_ERROR : 0) |
-		       FIELD_PREP(HV_PENDING_VECTOR, e->exception.nr) | FIELD_PREP(HV_PENDING_ERROR_CODE, e->exception.error_code);
+		       FIELD_PREP(HV_PENDING_VECTOR, e->exception.nr) |
+		       FIELD_PREP(HV_PENDING_ERROR_CODE, e->exception.error_code);
 	return HV_PENDING_INTERRUPTION |
 	       (e->nmi.injected ? FIELD_PREP(HV_PENDING_TYPE, HV_PENDING_TYPE_NMI) :
 				  FIELD_PREP(HV_PENDING_VECTOR, e->interrupt.nr));

@@ -149,6 +149,7 @@ static void inject_from_apic(struct vp *vp, enum vtl vtl, bool busy)
 	v->run->request_interrupt_window = 0;
 	if (atomic_load_explicit(&apic->nmi_pending, memory_order_relaxed) && atomic_exchange(&apic->nmi_pending, false))
 		ioctl(v->fd, KVM_NMI, 0);
+	lapic_settle(apic);
 	int vector = lapic_pending(apic);
 
 	if (vector < 0)
@@ -184,6 +185,7 @@ bool interruption_deliverable(struct vp *vp)
 
 static bool apic_wakes(struct vp *vp, enum vtl vtl)
 {
+	lapic_settle(&vp->per[vtl].apic);
 	return lapic_pending(&vp->per[vtl].apic) >= 0 || atomic_load(&vp->per[vtl].apic.nmi_pending);
 }
 

@@ -72,6 +72,7 @@ void lapic_reset(struct lapic *apic)
 	apic->icr = 0;
 	apic->timer_initial = 0;
 	apic->tsc_deadline = 0;
+	apic->no_eoi = false;
 	atomic_store(&apic->nmi_pending, false);
 	atomic_store(&apic->init_pending, false);
 	atomic_store(&apic->sipi_vector, -1);
@@ -146,26 +147,43 @@ int lapic_pending(const struct lapic *apic)
 	return ((u32)vector & 0xf0) > (lapic_ppr(apic) & 0xf0) ? vector : LAPIC_NO_VECTOR;
 }
 
-bool lapic_requested(const struct lapic *apic)
+/* ---- lazy EOI */
+void lapic_set_assist(struct lapic *apic, u32 *word)
 {
-	return highest_requested(apic) >= 0;
+	lapic_settle(apic);
+	apic->assist = word;
+	apic->no_eoi = false;
+}
+
+void lapic_settle(struct lapic *apic)
+{
+	if (!apic->no_eoi)
+		return;
+	/* asked once: a request that comes after this is looked at again, after its kick */
+	bool needed = highest_requested(apic) >= 0;
+	u32 before = needed ? __atomic_fetch_and(apic->assist, ~HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST) :
+			      __atomic_load_n(apic->assist, __ATOMIC_SEQ_CST);
+
+	if (before & HV_APIC_ASSIST_NO_EOI) { /* not ended yet: where that is needed, it will be by an exit */
+		apic->no_eoi = !needed;
+		return;
+	}
+	apic->no_eoi = false;
+	apic->eois_saved++;
+	lapic_end_of_interrupt(apic);
 }
 
 void lapic_accept(struct lapic *apic, u8 vector)
 {
 	set_bit(apic->irr, vector, false);
-	if (!get_bit(apic->auto_eoi, vector))
-		apic->isr[vector >> 6] |= 1ull << (vector & 63);
-}
-
-bool lapic_level(const struct lapic *apic, u8 vector)
-{
-	return get_bit(apic->level, vector);
-}
-
-bool lapic_in_service(const struct lapic *apic, u8 vector)
-{
-	return apic->isr[vector >> 6] >> (vector & 63) & 1;
+	if (get_bit(apic->auto_eoi, vector))
+		return;
+	apic->isr[vector >> 6] |= 1ull << (vector & 63);
+	/* an end that somebody waits for must be told */
+	if (!apic->assist || highest_requested(apic) >= 0 || get_bit(apic->level, vector))
+		return;
+	apic->no_eoi = true;
+	__atomic_fetch_or(apic->assist, HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST);
 }
 
 void lapic_end_of_interrupt(struct lapic *apic)
@@ -320,6 +338,7 @@ static u32 read_id(const struct lapic *apic)
 
 bool lapic_read(struct lapic *apic, u32 reg, u64 *ret)
 {
+	lapic_settle(apic);
 	*ret = 0;
 	switch (reg) {
 	case LAPIC_ID:
@@ -413,6 +432,8 @@ static void write_timer_lvt(struct lapic *apic, u32 value)
 bool lapic_write(struct lapic *apic, u32 reg, u64 value)
 {
 	u32 low = (u32)value;
+
+	lapic_settle(apic);
 
 	switch (reg) {
 	case LAPIC_ID:

@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 
-#include "lib/core/types.h"
+#include "spec/hv_msr.h"
 
 #define LAPIC_BASE 0xfee00000u
 #define LAPIC_LEN 0x1000u
@@ -84,6 +84,9 @@ struct lapic {
 	_Atomic u64 irr[4], level[4], auto_eoi[4];
 	u64 isr[4];
 	u32 tpr, ldr, dfr, svr, esr, esr_next, lvt[6], cmci, divide; /* esr_next: what the next write of ESR will show */
+	u32 *assist;       /* in the guest's memory */
+	bool no_eoi;       /* the mark for the vector in service was set there */
+	u64 eois_saved;
 	u64 icr;
 	u32 timer_initial;
 	u64 timer_start_ns, tsc_deadline;
@@ -109,13 +112,15 @@ bool lapic_extint(const struct lapic *apic);
 
 /* highest vector that may interrupt now, or LAPIC_NO_VECTOR; does not look at RFLAGS.IF */
 int lapic_pending(const struct lapic *apic);
-/* is any vector requested, whether it may interrupt now or not? */
-bool lapic_requested(const struct lapic *apic);
+/*
+ * Lazy EOI (TLFS 10.3.5): the first word of the guest's VP assist page, or NULL. Where nothing else waits, an accepted vector is
+ * marked there as one that the guest need not end; it clears the mark instead.
+ */
+void lapic_set_assist(struct lapic *apic, u32 *word);
+/* what the guest ended that way is ended; before lapic_pending() is asked */
+void lapic_settle(struct lapic *apic);
 /* the processor takes vector (from lapic_pending) */
 void lapic_accept(struct lapic *apic, u8 vector);
-/* of a vector: was it requested as level-triggered, is it in service? */
-bool lapic_level(const struct lapic *apic, u8 vector);
-bool lapic_in_service(const struct lapic *apic, u8 vector);
 void lapic_end_of_interrupt(struct lapic *apic);
 
 /* does an interrupt with this destination reach the APIC? */

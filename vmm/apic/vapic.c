@@ -15,6 +15,7 @@ LOG_DOMAIN("apic");
 #define TIMER_HZ 200000000u /* as Hyper-V's; the guest reads it from HV_MSR_APIC_FREQUENCY */
 #define NS_PER_TICK 100u    /* of the reference counter */
 #define CALIBRATION_NS 1000000000ull
+#define SHORTEST_NS 10000u
 #define FAR_TICKS (3600ull * 10000000u) /* a deadline further away is looked at again by then */
 
 /*
@@ -34,9 +35,7 @@ struct vapic {
 	struct reference reference;
 	unsigned index;
 	u64 assist_page;
-	u32 *assist;   /* that page's first word, in the guest's memory; NULL: not enabled */
-	bool no_eoi;   /* the guest was told not to end the vector in service */
-	u64 ipis, timer_interrupts, eois_saved;
+	u64 ipis, timer_interrupts;
 	struct synic synic; /* last: its queues are large, and hardly ever touched */
 };
 
@@ -48,6 +47,11 @@ struct vapics {
 	unsigned count;
 	struct vapic vps[];
 };
+
+static void kick(struct vapic *v)
+{
+	v->all->ops->kick(v->all->ctx, v->index);
+}
 
 /* ---- time */
 static u64 reference_time(void *ctx)
@@ -82,7 +86,8 @@ static u64 tsc_to_ns(void *ctx, u64 value)
 	return ns + (u64)MIN((unsigned __int128)(value - now) * passed / ticks, (unsigned __int128)FAR_TICKS * NS_PER_TICK);
 }
 
-static void arm(struct vapic *v)
+/* the executor's time of the next expiry; 0: none */
+static u64 next_expiry(struct vapic *v)
 {
 	u64 ticks = synic_timer_deadline(&v->synic), apic_ns = lapic_timer_deadline(&v->lapic), ns = 0;
 
@@ -91,23 +96,30 @@ static void arm(struct vapic *v)
 
 		ns = exec_now_ns(v->exec) + (ticks > now ? MIN(ticks - now, FAR_TICKS) * NS_PER_TICK : 0);
 	}
-	if (apic_ns && (!ns || apic_ns < ns))
-		ns = apic_ns;
+	return apic_ns && (!ns || apic_ns < ns) ? apic_ns : ns;
+}
+
+/* what is due already comes at once; what a guest wants more often than SHORTEST_NS is late */
+static void arm(struct vapic *v)
+{
+	u64 ns = next_expiry(v), now = ns ? exec_now_ns(v->exec) : 0;
+
+	if (ns && ns <= now) {
+		v->timer_interrupts++;
+		lapic_timer_check(&v->lapic);
+		synic_timer_check(&v->synic);
+		kick(v);
+		ns = next_expiry(v);
+	}
 	if (ns)
-		timer_arm(v->exec, &v->timer, ns);
+		timer_arm(v->exec, &v->timer, MAX(ns, now + SHORTEST_NS));
 	else
 		timer_disarm(v->exec, &v->timer);
 }
 
 static void timer_fired(struct timer *timer)
 {
-	struct vapic *v = container_of(timer, struct vapic, timer);
-
-	v->timer_interrupts++;
-	lapic_timer_check(&v->lapic);
-	synic_timer_check(&v->synic);
-	arm(v);
-	v->all->ops->kick(v->all->ctx, v->index);
+	arm(container_of(timer, struct vapic, timer));
 }
 
 static void timers_changed(void *ctx)
@@ -121,11 +133,6 @@ static void lapic_timer_changed(void *ctx, struct lapic *lapic)
 }
 
 /* ---- interrupts */
-static void kick(struct vapic *v)
-{
-	v->all->ops->kick(v->all->ctx, v->index);
-}
-
 static void send_ipi(void *ctx, struct lapic *from, u64 icr)
 {
 	struct vapic *v = ctx;
@@ -202,43 +209,14 @@ static const struct lapic_ops lapic_ops = { .send = send_ipi, .eoi = ended, .tim
 static const struct synic_ops synic_ops = { .page = synic_page, .interrupt = synic_interrupt,
 					    .reference_time = reference_time, .timers_changed = timers_changed };
 
-/* ---- lazy EOI (TLFS 10.3.5) */
 static void set_assist_page(struct vapic *v, u64 value)
 {
 	struct iovec word;
 
-	vapic_settle(v);
 	v->assist_page = value;
-	v->assist = NULL;
-	v->no_eoi = false;
-	if (value & HV_MSR_PAGE_ENABLE && !guest_iovec(v->all->guest, value & HV_MSR_PAGE_GPA, sizeof(u32), &word))
-		v->assist = word.iov_base;
-}
-
-void vapic_accept(struct vapic *v, u8 vector)
-{
-	lapic_accept(&v->lapic, vector);
-	if (!v->assist || lapic_requested(&v->lapic) || lapic_level(&v->lapic, vector) || !lapic_in_service(&v->lapic, vector))
-		return;
-	v->no_eoi = true;
-	__atomic_fetch_or(v->assist, HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST);
-}
-
-void vapic_settle(struct vapic *v)
-{
-	if (!v->no_eoi)
-		return;
-	u32 before = lapic_requested(&v->lapic) ? /* the EOI must come here, or has come */
-			     __atomic_fetch_and(v->assist, ~HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST) :
-			     __atomic_load_n(v->assist, __ATOMIC_SEQ_CST);
-
-	if (before & HV_APIC_ASSIST_NO_EOI) {
-		v->no_eoi = !lapic_requested(&v->lapic);
-		return;
-	}
-	v->no_eoi = false;
-	v->eois_saved++;
-	lapic_end_of_interrupt(&v->lapic);
+	if (!(value & HV_MSR_PAGE_ENABLE) || guest_iovec(v->all->guest, value & HV_MSR_PAGE_GPA, sizeof(u32), &word))
+		word.iov_base = NULL;
+	lapic_set_assist(&v->lapic, word.iov_base);
 }
 
 void vapic_reset(struct vapic *v)
@@ -247,7 +225,6 @@ void vapic_reset(struct vapic *v)
 
 	lapic_reset(&v->lapic);
 	atomic_store(&v->lapic.sipi_vector, sipi); /* it may already be on its heels */
-	v->no_eoi = false;
 }
 
 /* ---- registers */
@@ -305,7 +282,6 @@ enum vapic_result vapic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 	if (!hypervisor && msr != MSR_APIC_BASE && msr != MSR_TSC_DEADLINE &&
 	    (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST))
 		return VAPIC_NOT_MINE;
-	vapic_settle(v);
 	return (hypervisor ? hypervisor_msr : apic_msr)(v, msr, write, value) ? VAPIC_DONE : VAPIC_FAULT;
 }
 
@@ -313,7 +289,6 @@ bool vapic_mmio(struct vapic *v, u64 gpa, u64 *value, unsigned size, bool write)
 {
 	if (gpa < LAPIC_BASE || gpa >= LAPIC_BASE + LAPIC_LEN || v->lapic.x2apic || v->lapic.disabled)
 		return false;
-	vapic_settle(v);
 	lapic_mmio(&v->lapic, gpa, value, size, write);
 	return true;
 }
@@ -412,7 +387,7 @@ static void synic_inspect(void *object, struct inspect *in)
 void vapic_inspect(void *object, struct inspect *in)
 {
 	struct vapic *v = object;
-	u64 bits[4];
+	u64 bits[4], ns = next_expiry(v);
 
 	inspect_hex(in, "base", lapic_base(&v->lapic));
 	inspect_u64(in, "id", v->lapic.id);
@@ -428,6 +403,9 @@ void vapic_inspect(void *object, struct inspect *in)
 	inspect_count(in, "ipis", v->ipis);
 	inspect_count(in, "timer_interrupts", v->timer_interrupts);
 	inspect_hex(in, "assist_page", v->assist_page);
-	inspect_count(in, "eois_saved", v->eois_saved);
+	inspect_count(in, "eois_saved", v->lapic.eois_saved);
+	inspect_bool(in, "timer_armed", ns != 0);
+	if (ns)
+		inspect_s64(in, "timer_due_in_ns", (s64)(ns - exec_now_ns(v->exec)));
 	inspect_child(in, "synic", synic_inspect, v);
 }

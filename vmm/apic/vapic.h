@@ -45,13 +45,6 @@ enum vapic_result { VAPIC_DONE, VAPIC_FAULT, VAPIC_NOT_MINE };
 enum vapic_result vapic_msr(struct vapic *v, u32 msr, bool write, u64 *value);
 /* an access to the APIC's page, size 1 to 8; false: there is none at this address now */
 bool vapic_mmio(struct vapic *v, u64 gpa, u64 *value, unsigned size, bool write);
-/*
- * An interrupt is taken. Where nothing else waits, the guest is told that it need not end it (VP assist page), which is noticed
- * by vapic_settle().
- */
-void vapic_accept(struct vapic *v, u8 vector);
-/* what the guest ended without an exit is ended; call before the APIC is looked at */
-void vapic_settle(struct vapic *v);
 /* INIT: the APIC as after power-on */
 void vapic_reset(struct vapic *v);
 /* the APIC itself: what is pending, accept, INIT and SIPI, task priority */

@@ -132,7 +132,7 @@ static int inject(struct vp *vp)
 {
 	struct lapic *a = vapic_lapic(vp->apic);
 
-	vapic_settle(vp->apic);
+	lapic_settle(a);
 	bool nmi = atomic_load_explicit(&a->nmi_pending, memory_order_relaxed), extint;
 	int vector = next_vector(vp, &extint), r = 0;
 
@@ -153,7 +153,7 @@ static int inject(struct vp *vp)
 		if (extint)
 			vector = pic_acknowledge(vp->machine->pic);
 		else
-			vapic_accept(vp->apic, (u8)vector);
+			lapic_accept(a, (u8)vector);
 		r = inject_interrupt(vp, (u8)vector);
 		vector = next_vector(vp, &extint);
 	}

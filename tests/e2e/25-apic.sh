@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# A host that offers VTL0 no local APIC: the firmware plays it, with SynIC and timers.
+. "$(dirname "$0")/lib.sh"
+image=$(mktemp)
+truncate -s 64M "$image"
+trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -f "$image"' EXIT
+up apic --apic vmm --cpus 2 --memory 1G --nvme "$image"
+g() { vm -n apic exec --timeout 120 "$@"; }
+d() { vm -n apic diag "$@"; }
+m() { vm -n apic monitor "$@"; }
+value() { d inspect "vm/partition/vps/$1" | grep -oE '[0-9]+$' | tail -n 1; }
+above() { [ "$1" -gt "$2" ] || { echo "$1 is not above $2"; return 1; }; }
+
+check "the guest has two processors" matches '^2$' g nproc
+check "it uses the APIC in x2APIC mode, and its lazy EOI" matches 'enlightened APIC \(x2apic mode\)' g dmesg
+check "the hypervisor's APIC of VTL0 had nothing to do" matches 'vtl0: .* interrupts 0 ' m 'info exits'
+check "both take timer interrupts" g 'awk "/HVS:|LOC:/ {a += \$2; b += \$3} END {exit !(a > 0 && b > 0)}" /proc/interrupts'
+check "IPIs arrive, both ways" g 'for c in 0 1; do taskset $((c + 1)) sh -c "i=0; while [ \$i -lt 300 ]; do i=\$((i + 1)); done" & done; wait
+	awk "/RES:|CAL:/ {a += \$2; b += \$3} END {exit !(a > 0 && b > 0)}" /proc/interrupts'
+check "a halted processor waits on its executor" above "$(value 1/apic/halts)" 0
+check "interrupts that need no end cost no exit" above "$(value 0/apic/eois_saved)" 100
+check "the guest finds its disk on VMBus" g 'disks 30; n=300; while ! ls /sys/block | grep -q ^sd && [ $n -gt 0 ]; do n=$((n - 1)); sleep 0.1; done; ls /sys/block | grep -q ^sd'
+check "what is written is read back, from both processors" g 's=/dev/$(ls /sys/class/scsi_disk/0:0:0:0/device/block); dd if=/dev/urandom of=/tmp/r bs=1M count=4 2>/dev/null
+	taskset 1 dd if=/tmp/r of=$s bs=1M oflag=direct 2>/dev/null
+	[ "$(md5sum </tmp/r)" = "$(taskset 2 dd if=$s bs=64k count=64 iflag=direct 2>/dev/null | md5sum)" ]'
+check "messages and event flags went through the SynIC played here" above "$(value 0/apic/synic/events)" 0
+check "a sleep lasts as long as the host says" g 'a=$(cut -d" " -f1 /proc/uptime); sleep 5; b=$(cut -d" " -f1 /proc/uptime); awk -v a=$a -v b=$b "BEGIN {exit !(b - a >= 5 && b - a < 8)}"'
+check "pause and resume" bash -c 'scripts/vm -n apic diag pause && sleep 2 && scripts/vm -n apic diag resume'
+check "and it goes on" matches '^2$' g nproc
+check "no warning in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|soft lockup|rcu.*stall"'
+resets() { m 'info vtl' | sed -n 's/^resets //p'; }
+reboot_guest() {
+	g 'reboot -f' >/dev/null 2>&1 &
+	for _ in $(seq 60); do
+		[ "$(resets)" != 1 ] || break
+		sleep 0.5
+	done
+	for _ in $(seq 60); do
+		vm -n apic exec --timeout 20 nproc 2>/dev/null | grep -qx 2 && return 0
+		sleep 1
+	done
+	return 1
+}
+check "the guest resets itself and comes up again with both processors" reboot_guest
+g '(sleep 1; poweroff) &' >/dev/null 2>&1
+check "poweroff" vm -n apic wait 90
+vm -n word up --vtl2-append PARAVANE_APIC=maybe --firmware-log - --no-wait >/dev/null
+check "a word that is neither ends the machine" bash -c 'scripts/vm -n word wait 60; [ $? = 3 ]'
+check "it says what it could not do" matches 'the worker cannot go on: Invalid argument' vm -n word logs
+finish
