@@ -160,6 +160,108 @@ static void timer_modes(void **state)
 	assert_int_equal(lapic_pending(&a), 0x42);
 }
 
+static void mode_changes(void **state)
+{
+	struct lapic a = fresh(0, false);
+
+	assert_int_equal(lapic_base(&a), 0xfee00900);
+	assert_true(lapic_set_base(&a, 0xfee00d00));
+	assert_true(a.x2apic);
+	assert_false(lapic_set_base(&a, 0xfee00900)); /* x2APIC mode is left by switching off */
+	assert_false(lapic_set_base(&a, 0xfee00500)); /* extended, not enabled */
+	assert_false(lapic_set_base(&a, 0xfed00d00)); /* moved */
+	lapic_request(&a, 0x41, false, false);
+	assert_true(lapic_set_base(&a, 0xfee00100));
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR);
+	assert_false(lapic_set_base(&a, 0xfee00d00)); /* not in one step */
+	assert_true(lapic_set_base(&a, 0xfee00900));
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR); /* what was there is gone */
+}
+
+static void errors_are_latched(void **state)
+{
+	struct lapic a = fresh(0, true);
+	u64 value;
+
+	sent_icr = 0;
+	assert_true(lapic_write(&a, LAPIC_LVT_ERROR, 0x55));
+	assert_true(lapic_write(&a, LAPIC_ICR, 0x0000000f)); /* vectors below 16 are illegal */
+	assert_int_equal(sent_icr, 0);
+	assert_int_equal(lapic_pending(&a), 0x55);
+	assert_true(lapic_read(&a, LAPIC_ESR, &value));
+	assert_int_equal(value, 0);
+	assert_true(lapic_write(&a, LAPIC_ESR, 0));
+	assert_true(lapic_read(&a, LAPIC_ESR, &value));
+	assert_int_equal(value, 0x20);
+	assert_true(lapic_write(&a, LAPIC_ESR, 0));
+	assert_true(lapic_read(&a, LAPIC_ESR, &value));
+	assert_int_equal(value, 0);
+	assert_false(lapic_write(&a, LAPIC_ESR, 1));
+	/* disabled by software: all LVTs are masked, and stay so */
+	assert_true(lapic_write(&a, LAPIC_SVR, 0xff));
+	assert_true(lapic_write(&a, LAPIC_LVT_ERROR, 0x55));
+	assert_true(lapic_read(&a, LAPIC_LVT_ERROR, &value));
+	assert_int_equal(value, 0x10055);
+}
+
+static void whom_an_ipi_is_for(void **state)
+{
+	struct lapic a = fresh(3, true), b = fresh(300, true);
+
+	assert_true(lapic_ipi_matches(&a, &b, 300ull << 32 | 0x41));
+	assert_false(lapic_ipi_matches(&a, &a, 300ull << 32 | 0x41));
+	assert_true(lapic_ipi_matches(&a, &a, 1ull << 18));
+	assert_false(lapic_ipi_matches(&a, &b, 1ull << 18));
+	assert_true(lapic_ipi_matches(&a, &b, 2ull << 18));
+	assert_false(lapic_ipi_matches(&a, &a, 3ull << 18));
+	assert_true(lapic_ipi_matches(&a, &b, 3ull << 18));
+	assert_true(lapic_ipi_matches(&a, &b, 0xffffffffull << 32));
+	/* 300 is bit 12 of cluster 18 */
+	assert_true(lapic_ipi_matches(&a, &b, 0x00121000ull << 32 | LAPIC_ICR_LOGICAL));
+	assert_false(lapic_ipi_matches(&a, &b, 0x00121001ull << 32 | 0x00010000ull << 32 | LAPIC_ICR_LOGICAL));
+	assert_true(lapic_deliver(&b, LAPIC_STARTUP, 0x9a, false));
+	assert_int_equal(b.sipi_vector, 0x9a);
+	assert_false(lapic_deliver(&b, LAPIC_SMI, 0, false));
+}
+
+static void ended_without_being_told(void **state)
+{
+	struct lapic a = fresh(0, true);
+	u32 word = 0xf0;
+
+	lapic_set_assist(&a, &word);
+	lapic_request(&a, 0x41, false, false);
+	lapic_accept(&a, 0x41);
+	assert_int_equal(word, 0xf1);
+	lapic_settle(&a);
+	assert_int_equal(lapic_ppr(&a), 0x40);
+	word = 0xf0; /* the guest's */
+	lapic_settle(&a);
+	assert_int_equal(lapic_ppr(&a), 0);
+	assert_int_equal(a.eois_saved, 1);
+	/* another waits: no mark, or the mark is taken back */
+	lapic_request(&a, 0x41, false, false);
+	lapic_request(&a, 0x51, false, false);
+	lapic_accept(&a, 0x51);
+	assert_int_equal(word, 0xf0);
+	assert_true(lapic_write(&a, LAPIC_EOI, 0));
+	lapic_accept(&a, 0x41);
+	assert_int_equal(word, 0xf1);
+	lapic_request(&a, 0x42, false, false);
+	lapic_settle(&a);
+	assert_int_equal(word, 0xf0);
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR);
+	assert_true(lapic_write(&a, LAPIC_EOI, 0));
+	assert_int_equal(lapic_pending(&a), 0x42);
+	/* the embedder hears of level-triggered ends: these are always told */
+	lapic_accept(&a, 0x42);
+	assert_true(lapic_write(&a, LAPIC_EOI, 0));
+	word = 0;
+	lapic_request(&a, 0x61, true, false);
+	lapic_accept(&a, 0x61);
+	assert_int_equal(word, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +271,10 @@ int main(void)
 		cmocka_unit_test(destinations),
 		cmocka_unit_test(registers_fault_where_x2apic_says),
 		cmocka_unit_test(timer_modes),
+		cmocka_unit_test(mode_changes),
+		cmocka_unit_test(errors_are_latched),
+		cmocka_unit_test(whom_an_ipi_is_for),
+		cmocka_unit_test(ended_without_being_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
