@@ -84,9 +84,15 @@ struct rtc {
 	struct device dev;
 	u8 index, registers[128];
 	struct isa *isa;
+	u8 flags;                /* of register C */
 	s64 skew_s;              /* guest time minus ours */
-	s64 (*wall_clock_s)(void); /* Unix time */
-	struct timer timer;
+	s64 (*wall_clock_ns)(struct rtc *); /* Unix time */
+	s64 second;              /* of guest time, up to which updates and alarms were looked for */
+	u64 beat_ns;             /* the last beat of the periodic interrupt, on home's clock */
+	struct timer timer;      /* the next interrupt that is enabled */
+	struct op post;
+	bool post_busy, stopped;
+	u64 interrupts;
 };
 
 void rtc_init(struct rtc *r, struct exec *home, struct isa *isa);

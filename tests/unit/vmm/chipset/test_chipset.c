@@ -23,6 +23,7 @@ static struct pci_bus pci;
 static struct com com;
 static struct isa isa = { &ioapic, &pic };
 static struct sim *sim;
+static u64 sim_start;
 static struct ioapic_message last;
 static unsigned messages, events;
 static enum power_event last_event;
@@ -32,13 +33,15 @@ static void deliver(struct ioapic *a, const struct ioapic_message *m) { last = *
 static void set_output(struct pic *p, bool level) { intr = level; }
 static void power_event(struct power *p, enum power_event e, const char *how) { last_event = e; events++; }
 static struct power power = { power_event };
-static s64 clock_s(void) { return 1700000000; } /* 2023-11-14 22:13:20 UTC */
+/* 2023-11-14 22:13:20 UTC, and on */
+static s64 wall_clock(struct rtc *r) { return 1700000000000000000 + (s64)(sim_now_ns(sim) - sim_start); }
 
 static int set_up(void **state)
 {
 	struct exec *home;
 
 	sim = sim_create(3);
+	sim_start = sim_now_ns(sim);
 	home = sim_exec(sim, "home");
 	messages = events = 0;
 	memset(&com, 0, sizeof(com));
@@ -51,7 +54,8 @@ static int set_up(void **state)
 	pic.set_output = set_output;
 	pit_init(&pit, home, &isa);
 	rtc_init(&rtc, home, &isa);
-	rtc.wall_clock_s = clock_s;
+	rtc.wall_clock_ns = wall_clock;
+	rtc.second = 1700000000;
 	pm_init(&pm, home, &isa, &power);
 	legacy_init(&legacy, &power);
 	pci_bus_init(&pci, &power);
@@ -177,6 +181,75 @@ static void rtc_time_and_nvram(void **state)
 	out(0x70, 1, 0x40);
 	out(0x71, 1, 0x5a);
 	assert_int_equal(cmos(0x40), 0x5a);
+}
+
+static void set_cmos(u8 index, u8 value)
+{
+	out(0x70, 1, index);
+	out(0x71, 1, value);
+}
+
+/* virtual time stands still where nothing is to happen: a timer of ours ends the wait */
+static void ring(struct timer *timer) {}
+static void wait_ms(unsigned ms)
+{
+	struct timer end = { .fire = ring };
+	u64 until = sim_now_ns(sim) + ms * 1000000ull;
+
+	timer_arm(rtc.dev.home, &end, until);
+	sim_run(sim, until);
+}
+
+static void rtc_interrupts(void **state)
+{
+	/* IO-APIC pin 8: edge-triggered, vector 38h */
+	ioapic_write(0x10 + 2 * 8, 0x38);
+	ioapic_write(0x11 + 2 * 8, 0);
+	wait_ms(300);
+	/* the alarm: at each minute's 22nd second, for now */
+	set_cmos(1, 0x22);
+	set_cmos(3, 0xff);
+	set_cmos(5, 0xc0);
+	set_cmos(0xb, 0x22);
+	wait_ms(1600);
+	assert_int_equal(messages, 0);
+	wait_ms(200);
+	assert_int_equal(messages, 1);
+	assert_int_equal(last.vector, 0x38);
+	wait_ms(3000);
+	assert_int_equal(messages, 1); /* not acknowledged: the line is up */
+	assert_int_equal(cmos(0xc), 0xf0); /* the others came, too, though nobody wanted an interrupt */
+	assert_int_equal(cmos(0xc), 0);
+	wait_ms(58000);
+	assert_int_equal(messages, 2);
+	assert_int_equal(cmos(0xc) & 0xa0, 0xa0);
+	/* updates, each second; setting the time ends them */
+	set_cmos(0xb, 0x12);
+	for (unsigned i = 0; i < 3; i++) {
+		wait_ms(1000);
+		assert_int_equal(cmos(0xc) & 0xb0, 0x90);
+	}
+	assert_int_equal(messages, 5);
+	set_cmos(0xb, 0x92);
+	assert_int_equal(cmos(0xb), 0x82);
+	/* periodic at 4 Hz, and stopped by the divider */
+	set_cmos(0xa, 0x2e);
+	set_cmos(0xb, 0x42);
+	messages = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		wait_ms(250);
+		assert_int_equal(cmos(0xc) & 0xc0, 0xc0);
+	}
+	assert_int_equal(messages, 8);
+	set_cmos(0xa, 0x6e);
+	wait_ms(2000);
+	assert_int_equal(messages, 8);
+	set_cmos(0xa, 0x26); /* 1024 Hz, polled */
+	set_cmos(0xb, 2);
+	cmos(0xc);
+	wait_ms(1);
+	assert_int_equal(cmos(0xc) & 0x40, 0x40);
+	assert_int_equal(cmos(0xc) & 0x40, 0);
 }
 
 static void power_and_legacy(void **state)
@@ -323,7 +396,7 @@ static void regions_may_not_meet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(ioapic_level_and_edge), TEST(pic_pair), TEST(pit_counts_and_ticks), TEST(rtc_time_and_nvram),
+		TEST(ioapic_level_and_edge), TEST(pic_pair), TEST(pit_counts_and_ticks), TEST(rtc_time_and_nvram), TEST(rtc_interrupts),
 		TEST(power_and_legacy), TEST(pci_functions),
 		TEST(uart_interrupts), TEST(state_goes_round), TEST(regions_may_not_meet),
 	};
