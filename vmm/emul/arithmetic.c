@@ -143,11 +143,11 @@ bool run_group3(struct run *r)
 			return false;
 		return store_back(r, op == 2 ? ~value : alu(r, ALU_SUB, 0, value, r->size));
 	}
-	if (op > 5)
+	if (op == 1 || op > 5)
 		return unsupported(r);
 	if (!load(r, &value, r->size))
 		return false;
-	if (op < 2) {
+	if (op == 0) {
 		alu(r, ALU_AND, value, (u64)r->i.imm, r->size);
 		return true;
 	}

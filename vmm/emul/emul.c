@@ -20,7 +20,7 @@ static unsigned imm_len(const struct form *f, const struct insn *i, unsigned siz
 	switch ((enum form_imm)f->imm) {
 	case IMM_NONE: return 0;
 	case IMM_BYTE: return 1;
-	case IMM_TEST: return decode_peek_reg(i) < 2 ? MIN(size, 4u) : 0;
+	case IMM_TEST: return decode_peek_reg(i) == 0 ? MIN(size, 4u) : 0;
 	case IMM_FULL: break;
 	}
 	return MIN(size, 4u);

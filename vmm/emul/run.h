@@ -40,7 +40,7 @@ struct run {
 typedef bool (*handler)(struct run *r);
 
 enum form_size { SIZE_OPERAND, SIZE_BIT0 /* 1 if the opcode is even */, SIZE_BYTE, SIZE_STACK /* 8 in 64-bit mode */ };
-enum form_imm { IMM_NONE, IMM_BYTE, IMM_FULL /* as the operand, 4 at most */, IMM_TEST /* IMM_FULL if ModRM.reg is 0 or 1 */ };
+enum form_imm { IMM_NONE, IMM_BYTE, IMM_FULL /* as the operand, 4 at most */, IMM_TEST /* IMM_FULL if ModRM.reg is 0 */ };
 #define FORM_NO_MODRM 1u
 #define FORM_MOFFS 2u
 
