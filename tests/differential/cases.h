@@ -85,7 +85,8 @@ u64 draw(u64 *state);
 struct outcome {
 	bool done;                   /* else it faulted, or was refused */
 	const char *error;           /* which, as a text */
-	u64 fault_address;           /* of the first access that was not allowed; ~0: it was no memory fault */
+	bool bad_access;             /* it faulted at memory, at fault_address */
+	u64 fault_address;
 	struct emul_state state;     /* gpr, xmm, rip, rflags */
 	u64 first;                   /* address of the first access, ~0: none */
 	bool strayed;                /* touched the code, which is not there for the other side's data */

@@ -230,7 +230,7 @@ static const char *judge_protection(const struct one_case *c, const struct rule 
 {
 	u64 first = t->first == ~0ull ? t->fault_address : t->first;
 
-	if (!t->done && t->fault_address == ~0ull) /* too long */
+	if (!t->done && !t->bad_access) /* too long */
 		return NULL;
 	if (!t->done && !(canonical(t->fault_address) && canonical(t->fault_address + 15)))
 		return NULL;
@@ -268,8 +268,8 @@ static const char *judge_fault(const struct one_case *c, const struct rule *rule
 		return "ours faulted";
 	if (e->vector == EMUL_UD)
 		/* without a rule: what shares a group's opcode, as 0F BA /0; there it reads the operand before it refuses */
-		return t->fault_address == ~0ull || !rule ? NULL : "a #UD for nothing";
-	if (t->fault_address == ~0ull)
+		return !t->bad_access || !rule ? NULL : "a #UD for nothing";
+	if (!t->bad_access)
 		return "a #PF for nothing";
 	if (!same_fault(c, rule, e, t))
 		return "the faulting page";

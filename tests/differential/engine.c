@@ -20,7 +20,7 @@ struct machine {
 	int ids[REGISTERS];
 	u32 dirty;          /* pages that a case wrote, a bit each */
 	u64 first, fault;
-	bool strayed;
+	bool strayed, bad_access;
 };
 
 struct engine {
@@ -64,8 +64,10 @@ static bool on_bad_access(uc_engine *uc, uc_mem_type type, uint64_t address, int
 	struct machine *m = context;
 
 	m->strayed |= type == UC_MEM_WRITE_PROT && address < GDT_AT + PAGE_SIZE;
-	if (m->fault == ~0ull && type != UC_MEM_FETCH_UNMAPPED && type != UC_MEM_FETCH_PROT)
+	if (!m->bad_access && type != UC_MEM_FETCH_UNMAPPED && type != UC_MEM_FETCH_PROT) {
+		m->bad_access = true;
 		m->fault = address;
+	}
 	return false;
 }
 
@@ -200,8 +202,8 @@ static void load_case(struct machine *m, const struct one_case *c)
 	mark(m, c->aim, c->plant_len);
 	point_at(m, &s, values);
 	must(uc_reg_write_batch(m->uc, m->ids, values, (int)(2 * m->gprs + 1)), "registers"); /* RIP is uc_emu_start()'s */
-	m->first = m->fault = ~0ull;
-	m->strayed = false;
+	m->first = ~0ull;
+	m->strayed = m->bad_access = false;
 }
 
 void engine_run(struct engine *e, const struct one_case *c, u64 rip_end, struct outcome *ret)
@@ -213,8 +215,8 @@ void engine_run(struct engine *e, const struct one_case *c, u64 rip_end, struct 
 	/* never with a count: that flushes all translations each time */
 	uc_err err = uc_emu_start(m->uc, c->state.rip, rip_end, 0, 0);
 
-	*ret = (struct outcome){ .first = m->first, .fault_address = m->fault, .strayed = m->strayed,
-				 .error = uc_strerror(err) };
+	*ret = (struct outcome){ .first = m->first, .bad_access = m->bad_access, .fault_address = m->fault,
+				 .strayed = m->strayed, .error = uc_strerror(err) };
 	ret->done = !err || err == UC_ERR_FETCH_UNMAPPED || err == UC_ERR_FETCH_PROT; /* a branch to nowhere */
 	point_at(m, &ret->state, values);
 	must(uc_reg_read_batch(m->uc, m->ids, values, (int)(2 * m->gprs + 2)), "registers");

@@ -210,7 +210,7 @@ static u64 rotate_carry(struct run *r, bool right, u64 value, unsigned count)
 	u64 sign = sign_bit(r->size);
 	bool carry = r->s.rflags & CF, overflow = r->s.rflags & OF;
 
-	for (count %= r->size >= 4 ? 64 : r->size * 8 + 1; count; count--) {
+	for (; count; count--) {
 		bool out = right ? value & 1 : value & sign;
 
 		value = right ? value >> 1 | (carry ? sign : 0) : (value << 1 | carry) & size_mask(r->size);
