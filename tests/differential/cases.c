@@ -65,7 +65,15 @@ void case_segments(unsigned mode, struct hv_segment segment[EMUL_SEGMENTS])
 		segment[EMUL_CS].selector = 0;
 }
 
-struct writer { struct one_case *c; u64 *s; const struct rule *rule; unsigned operand, address; bool rex_w; u8 rex; int segment; };
+struct writer {
+	struct one_case *c;
+	u64 *s;
+	const struct rule *rule;
+	unsigned operand, address; /* sizes in bytes */
+	bool rex_w;
+	u8 rex;
+	int segment;               /* override that counts, -1: none */
+};
 
 static void put(struct writer *w, u64 value, unsigned size)
 {
@@ -80,7 +88,8 @@ static void put_prefixes(struct writer *w)
 	const struct rule *r = w->rule;
 	u8 list[6];
 	unsigned n = 0;
-	bool mandatory66 = r->prefix == 0x66, opsize = mandatory66 || (!(r->traits & SSE) && r->opcode != 0x1c3 && chance(w->s, 25));
+	bool free66 = !(r->traits & SSE) && r->opcode != 0x1c3; /* MOVNTI has none */
+	bool opsize = r->prefix == 0x66 || (free66 && chance(w->s, 25));
 
 	if (chance(w->s, 20)) {
 		w->segment = (int)(draw(w->s) % 6);
@@ -261,7 +270,7 @@ static void before_modrm(struct writer *w)
 static void plant(struct writer *w)
 {
 	struct one_case *c = w->c;
-	u64 target = chance(w->s, 70) ? CODE_BASE + (draw(w->s) % 4096 | 1) : draw(w->s); /* odd: not itself */
+	u64 target = (chance(w->s, 70) ? draw(w->s) & 0xffff : draw(w->s)) | 0xa000; /* no code, if it is cut to 16 bits too */
 
 	if (w->rule->traits & BRANCH) {
 		c->plant_len = 8;

@@ -56,6 +56,7 @@ u64 native_shift(const struct rule *rule, unsigned size, u64 *value, u64 other, 
 /* ---- the world: the same pages in all three modes, identity mapped */
 #define WORLD_PAGES 8u
 #define WORLD_BASE 0x50000ull
+#define WORLD_LEN ((u64)WORLD_PAGES * PAGE_SIZE)
 #define PAGE_ABSENT 0u
 #define PAGE_READS 1u
 #define PAGE_ALL 3u
@@ -63,6 +64,8 @@ extern const u8 world_rights[WORLD_PAGES];
 #define CODE_BASE 0x1000u
 #define CODE_SLOT 32u
 #define CODE_SLOTS 1024u
+#define CODE_LEN (CODE_SLOT * CODE_SLOTS)
+#define CODE_END (CODE_BASE + CODE_LEN)
 #define CODE_FILL 0xf4 /* HLT */
 
 struct one_case {
@@ -92,10 +95,28 @@ struct outcome {
 	bool strayed;                /* touched the code, which is not there for the other side's data */
 };
 struct engine;
-/* `pristine` has WORLD_PAGES pages: what memory holds as a case begins */
-struct engine *engine_create(const u8 *pristine);
+/* memory: WORLD_LEN bytes, what there is as a case begins */
+struct engine *engine_create(const u8 *memory);
 void engine_destroy(struct engine *e);
 /* runs c until RIP is rip_end. Afterwards memory is as the instruction left it, until engine_reset(). */
 void engine_run(struct engine *e, const struct one_case *c, u64 rip_end, struct outcome *ret);
 const u8 *engine_memory(const struct engine *e, unsigned mode);
 void engine_reset(struct engine *e, unsigned mode);
+
+/* ---- judgement */
+struct ours {
+	enum emul_result result;
+	struct emul_state state;
+	bool wrote;     /* to memory */
+	bool long_rep;  /* not run to its end */
+};
+/* our memory as the instruction left it, and as both sides' was before, what a case plants aside */
+extern u8 world[WORLD_LEN], pristine[WORLD_LEN];
+
+/* what Unicorn does not do; *ret_wrong: ours is not what the rules say */
+bool excluded(const struct one_case *c, const struct rule *rule, const struct ours *o, const char **ret_wrong);
+/* NULL: they agree. May mend what is theirs, and for a MOVBE our memory. */
+const char *judge(const struct one_case *c, const struct rule *rule, const struct ours *o, struct outcome *t, const u8 *theirs);
+/* Unicorn has no MOVBE, whichever processor it is told to be: it gets a MOV of the same length (F3 means nothing to that) */
+bool is_movbe(const struct rule *rule);
+void as_mov(const struct one_case *c, struct one_case *ret);

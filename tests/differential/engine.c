@@ -8,9 +8,7 @@
 
 #define REGISTERS 34 /* 16 general, 16 XMM, RIP, EFLAGS */
 #define CR4_OSFXSR BIT(9)
-#define GDT_AT 0x9000u
-#define CODE_LEN (GDT_AT - CODE_BASE)
-#define WORLD_LEN ((u64)WORLD_PAGES * PAGE_SIZE)
+#define GDT_AT CODE_END
 
 struct machine {
 	uc_engine *uc;
@@ -109,10 +107,12 @@ static void set_segments(struct machine *m)
 
 static void name_registers(struct machine *m)
 {
-	static const int wide[] = { UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX, UC_X86_REG_RSP, UC_X86_REG_RBP,
+	static const int wide[] = { UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX, UC_X86_REG_RSP,
+				    UC_X86_REG_RBP,
 				    UC_X86_REG_RSI, UC_X86_REG_RDI, UC_X86_REG_R8, UC_X86_REG_R9, UC_X86_REG_R10, UC_X86_REG_R11,
 				    UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14, UC_X86_REG_R15 };
-	static const int narrow[] = { UC_X86_REG_EAX, UC_X86_REG_ECX, UC_X86_REG_EDX, UC_X86_REG_EBX, UC_X86_REG_ESP, UC_X86_REG_EBP,
+	static const int narrow[] = { UC_X86_REG_EAX, UC_X86_REG_ECX, UC_X86_REG_EDX, UC_X86_REG_EBX, UC_X86_REG_ESP,
+				      UC_X86_REG_EBP,
 				      UC_X86_REG_ESI, UC_X86_REG_EDI };
 
 	m->gprs = m->mode == 64 ? 16 : 8;
@@ -124,7 +124,7 @@ static void name_registers(struct machine *m)
 	m->ids[2 * m->gprs + 1] = m->mode == 64 ? UC_X86_REG_RIP : UC_X86_REG_EIP;
 }
 
-static void create(struct machine *m, unsigned mode, const u8 *pristine)
+static void create(struct machine *m, unsigned mode, const u8 *memory)
 {
 	static const uc_mode modes[] = { UC_MODE_16, UC_MODE_32, UC_MODE_64 };
 	uc_hook hook;
@@ -139,7 +139,7 @@ static void create(struct machine *m, unsigned mode, const u8 *pristine)
 	memset(m->code, CODE_FILL, CODE_LEN);
 	must(uc_mem_map_ptr(m->uc, CODE_BASE, CODE_LEN, UC_PROT_READ | UC_PROT_EXEC, m->code), "map code");
 	must(uc_mem_map(m->uc, GDT_AT, PAGE_SIZE, UC_PROT_READ), "map GDT");
-	memcpy(m->world, pristine, WORLD_LEN);
+	memcpy(m->world, memory, WORLD_LEN);
 	for (unsigned i = 0; i < WORLD_PAGES; i++)
 		if (world_rights[i] != PAGE_ABSENT)
 			must(uc_mem_map_ptr(m->uc, WORLD_BASE + i * PAGE_SIZE, PAGE_SIZE,
@@ -154,15 +154,15 @@ static void create(struct machine *m, unsigned mode, const u8 *pristine)
 	must(uc_context_save(m->uc, m->fresh), "context");
 }
 
-struct engine *engine_create(const u8 *pristine)
+struct engine *engine_create(const u8 *memory)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 
 	if (!e || !(e->pristine = malloc(WORLD_LEN)))
 		exit(2);
-	memcpy(e->pristine, pristine, WORLD_LEN);
+	memcpy(e->pristine, memory, WORLD_LEN);
 	for (unsigned mode = 16; mode <= 64; mode *= 2)
-		create(&e->machines[index_of(mode)], mode, pristine);
+		create(&e->machines[index_of(mode)], mode, memory);
 	return e;
 }
 

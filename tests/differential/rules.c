@@ -16,7 +16,8 @@
 #define TR(x) .traits = x
 
 #define ALU(n, op, undef)                                                                                    \
-	R1(n " m8,r8", op, T(MODIFIES), U(undef), TR(BYTE | LOCKABLE)), R1(n " m,r", op + 1, T(MODIFIES), U(undef), TR(LOCKABLE)), \
+	R1(n " m8,r8", op, T(MODIFIES), U(undef), TR(BYTE | LOCKABLE)),                         \
+	R1(n " m,r", op + 1, T(MODIFIES), U(undef), TR(LOCKABLE)),                                                \
 	R1(n " r8,m8", op + 2, T(READS), U(undef), TR(BYTE)), R1(n " r,m", op + 3, T(READS), U(undef), TR(0)),    \
 	RG(n " m8,i8", 0x80, op / 8, T(MODIFIES), U(undef), IMM(IMM8), TR(BYTE | LOCKABLE)),                      \
 	RG(n " m8,i8 (82)", 0x82, op / 8, T(MODIFIES), U(undef), IMM(IMM8), TR(BYTE | LOCKABLE | NOT_64)),        \
@@ -43,7 +44,8 @@
 const struct rule rules[] = {
 	ALU("add", 0x00, U_NONE), ALU("or", 0x08, U_LOGIC), ALU("adc", 0x10, U_NONE), ALU("sbb", 0x18, U_NONE),
 	ALU("and", 0x20, U_LOGIC), ALU("sub", 0x28, U_NONE), ALU("xor", 0x30, U_LOGIC),
-	R1("cmp m8,r8", 0x38, T(READS), TR(BYTE)), R1("cmp m,r", 0x39, T(READS), TR(0)), R1("cmp r8,m8", 0x3a, T(READS), TR(BYTE)),
+	R1("cmp m8,r8", 0x38, T(READS), TR(BYTE)), R1("cmp m,r", 0x39, T(READS), TR(0)), R1("cmp r8,m8", 0x3a, T(READS),
+	TR(BYTE)),
 	R1("cmp r,m", 0x3b, T(READS), TR(0)), RG("cmp m8,i8", 0x80, 7, T(READS), IMM(IMM8), TR(BYTE)),
 	RG("cmp m8,i8 (82)", 0x82, 7, T(READS), IMM(IMM8), TR(BYTE | NOT_64)),
 	RG("cmp m,i", 0x81, 7, T(READS), IMM(IMM_OPERAND), TR(0)), RG("cmp m,i8", 0x83, 7, T(READS), IMM(IMM8), TR(0)),
@@ -56,9 +58,12 @@ const struct rule rules[] = {
 	R1("mov m8,r8", 0x88, T(WRITES), TR(BYTE)), R1("mov m,r", 0x89, T(WRITES), TR(0)),
 	R1("mov r8,m8", 0x8a, T(READS), TR(BYTE)), R1("mov r,m", 0x8b, T(READS), TR(0)),
 	R1("mov m,sreg", 0x8c, T(WRITES), TR(0)), RG("pop m", 0x8f, 0, T(WRITES), TR(STACK)),
-	R1("mov al,moffs", 0xa0, T(READS), .shape = MOFFS, TR(BYTE)), R1("mov rax,moffs", 0xa1, T(READS), .shape = MOFFS, TR(0)),
-	R1("mov moffs,al", 0xa2, T(WRITES), .shape = MOFFS, TR(BYTE)), R1("mov moffs,rax", 0xa3, T(WRITES), .shape = MOFFS, TR(0)),
-	STR("movs", 0xa4, MODIFIES, 0), STR("cmps", 0xa6, READS, COMPARES), STR("stos", 0xaa, WRITES, 0), STR("lods", 0xac, READS, 0),
+	R1("mov al,moffs", 0xa0, T(READS), .shape = MOFFS, TR(BYTE)), R1("mov rax,moffs", 0xa1, T(READS),
+	.shape = MOFFS, TR(0)),
+	R1("mov moffs,al", 0xa2, T(WRITES), .shape = MOFFS, TR(BYTE)), R1("mov moffs,rax", 0xa3, T(WRITES),
+	.shape = MOFFS, TR(0)),
+	STR("movs", 0xa4, MODIFIES, 0), STR("cmps", 0xa6, READS, COMPARES), STR("stos", 0xaa, WRITES, 0),
+	STR("lods", 0xac, READS, 0),
 	STR("scas", 0xae, READS, COMPARES),
 	RG("mov m8,i8", 0xc6, 0, T(WRITES), IMM(IMM8), TR(BYTE)), RG("mov m,i", 0xc7, 0, T(WRITES), IMM(IMM_OPERAND), TR(0)),
 	R1("xlat", 0xd7, T(READS), .shape = XLAT, TR(BYTE)),
@@ -74,10 +79,13 @@ const struct rule rules[] = {
 	RG("push m", 0xff, 6, T(READS), TR(STACK)),
 	SHIFT("rol", 0, U_ROTATE), SHIFT("ror", 1, U_ROTATE), SHIFT("rcl", 2, U_ROTATE), SHIFT("rcr", 3, U_ROTATE),
 	SHIFT("shl", 4, U_SHIFT), SHIFT("shr", 5, U_SHIFT), SHIFT("sal", 6, U_SHIFT), SHIFT("sar", 7, U_SHIFT),
-	R1("shld m,r,i8", 0x1a4, T(MODIFIES), U(U_DOUBLE), IMM(IMM8), TR(0)), R1("shld m,r,cl", 0x1a5, T(MODIFIES), U(U_DOUBLE), TR(BY_CL)),
-	R1("shrd m,r,i8", 0x1ac, T(MODIFIES), U(U_DOUBLE), IMM(IMM8), TR(0)), R1("shrd m,r,cl", 0x1ad, T(MODIFIES), U(U_DOUBLE), TR(BY_CL)),
+	R1("shld m,r,i8", 0x1a4, T(MODIFIES), U(U_DOUBLE), IMM(IMM8), TR(0)), R1("shld m,r,cl", 0x1a5, T(MODIFIES), U(U_DOUBLE),
+	TR(BY_CL)),
+	R1("shrd m,r,i8", 0x1ac, T(MODIFIES), U(U_DOUBLE), IMM(IMM8), TR(0)), R1("shrd m,r,cl", 0x1ad, T(MODIFIES), U(U_DOUBLE),
+	TR(BY_CL)),
 
-	CC("o", 0), CC("no", 1), CC("b", 2), CC("nb", 3), CC("z", 4), CC("nz", 5), CC("be", 6), CC("a", 7), CC("s", 8), CC("ns", 9),
+	CC("o", 0), CC("no", 1), CC("b", 2), CC("nb", 3), CC("z", 4), CC("nz", 5), CC("be", 6), CC("a", 7), CC("s", 8),
+	CC("ns", 9),
 	CC("p", 10), CC("np", 11), CC("l", 12), CC("ge", 13), CC("le", 14), CC("g", 15),
 	BIT_RULES("bt", 0x1a3, 4, READS, 0), BIT_RULES("bts", 0x1ab, 5, MODIFIES, LOCKABLE),
 	BIT_RULES("btr", 0x1b3, 6, MODIFIES, LOCKABLE), BIT_RULES("btc", 0x1bb, 7, MODIFIES, LOCKABLE),
@@ -91,14 +99,20 @@ const struct rule rules[] = {
 	S("movups x,m", 0x110, 0, READS, 0), S("movupd x,m", 0x110, 0x66, READS, 0), S("movss x,m", 0x110, 0xf3, READS, 0),
 	S("movsd x,m", 0x110, 0xf2, READS, 0), S("movups m,x", 0x111, 0, WRITES, 0), S("movupd m,x", 0x111, 0x66, WRITES, 0),
 	S("movss m,x", 0x111, 0xf3, WRITES, 0), S("movsd m,x", 0x111, 0xf2, WRITES, 0), S("movlps x,m", 0x112, 0, READS, 0),
-	S("movlpd x,m", 0x112, 0x66, READS, 0), S("movsldup", 0x112, 0xf3, READS, ALIGNED16), S("movddup", 0x112, 0xf2, READS, 0),
+	S("movlpd x,m", 0x112, 0x66, READS, 0), S("movsldup", 0x112, 0xf3, READS, ALIGNED16),
+	S("movddup", 0x112, 0xf2, READS, 0),
 	S("movlps m,x", 0x113, 0, WRITES, 0), S("movlpd m,x", 0x113, 0x66, WRITES, 0), S("movhps x,m", 0x116, 0, READS, 0),
-	S("movhpd x,m", 0x116, 0x66, READS, 0), S("movshdup", 0x116, 0xf3, READS, ALIGNED16), S("movhps m,x", 0x117, 0, WRITES, 0),
-	S("movhpd m,x", 0x117, 0x66, WRITES, 0), S("movaps x,m", 0x128, 0, READS, ALIGNED16), S("movapd x,m", 0x128, 0x66, READS, ALIGNED16),
+	S("movhpd x,m", 0x116, 0x66, READS, 0), S("movshdup", 0x116, 0xf3, READS, ALIGNED16),
+	S("movhps m,x", 0x117, 0, WRITES, 0),
+	S("movhpd m,x", 0x117, 0x66, WRITES, 0), S("movaps x,m", 0x128, 0, READS, ALIGNED16),
+	S("movapd x,m", 0x128, 0x66, READS, ALIGNED16),
 	S("movaps m,x", 0x129, 0, WRITES, ALIGNED16), S("movapd m,x", 0x129, 0x66, WRITES, ALIGNED16),
-	S("movntps", 0x12b, 0, WRITES, ALIGNED16), S("movntpd", 0x12b, 0x66, WRITES, ALIGNED16), S("movd x,m", 0x16e, 0x66, READS, 0),
-	S("movdqa x,m", 0x16f, 0x66, READS, ALIGNED16), S("movdqu x,m", 0x16f, 0xf3, READS, 0), S("movd m,x", 0x17e, 0x66, WRITES, 0),
-	S("movq x,m", 0x17e, 0xf3, READS, 0), S("movdqa m,x", 0x17f, 0x66, WRITES, ALIGNED16), S("movdqu m,x", 0x17f, 0xf3, WRITES, 0),
+	S("movntps", 0x12b, 0, WRITES, ALIGNED16), S("movntpd", 0x12b, 0x66, WRITES, ALIGNED16),
+	S("movd x,m", 0x16e, 0x66, READS, 0),
+	S("movdqa x,m", 0x16f, 0x66, READS, ALIGNED16), S("movdqu x,m", 0x16f, 0xf3, READS, 0),
+	S("movd m,x", 0x17e, 0x66, WRITES, 0),
+	S("movq x,m", 0x17e, 0xf3, READS, 0), S("movdqa m,x", 0x17f, 0x66, WRITES, ALIGNED16),
+	S("movdqu m,x", 0x17f, 0xf3, WRITES, 0),
 	S("movq m,x", 0x1d6, 0x66, WRITES, 0), S("movntdq", 0x1e7, 0x66, WRITES, ALIGNED16), S("lddqu", 0x1f0, 0xf2, READS, 0),
 	S("movntdqa", 0x22a, 0x66, READS, ALIGNED16),
 };

@@ -269,7 +269,8 @@ bool run_shift(struct run *r)
 /* 0F A4, A5: SHLD; AC, AD: SHRD; odd ones by CL. A 16-bit operand by more than 16 is undefined. */
 bool run_double_shift(struct run *r)
 {
-	unsigned bits = r->size * 8, count = (r->i.opcode & 1 ? (unsigned)r->s.gpr[1] : (unsigned)r->i.imm) & (bits == 64 ? 63 : 31);
+	unsigned bits = r->size * 8, mask = bits == 64 ? 63 : 31;
+	unsigned count = (r->i.opcode & 1 ? (unsigned)r->s.gpr[1] : (unsigned)r->i.imm) & mask;
 	bool right = r->i.opcode & 8, carry;
 	u64 value, reg = get_reg(r, r->i.reg, r->size), result;
 

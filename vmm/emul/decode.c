@@ -41,7 +41,7 @@ static bool segment_prefix(struct insn *i, u8 byte)
 
 	for (int k = 0; k < EMUL_SEGMENTS; k++)
 		if (byte == segments[k]) {
-			if (i->mode != 64 || k >= EMUL_FS) /* ES, CS, SS and DS are ignored there, SDM volume 1, 3.3.7.1 */
+			if (i->mode != 64 || k >= EMUL_FS) /* ES, CS, SS and DS are ignored there, SDM volume 1, 3.4.2.1 */
 				i->segment = k;
 			return true;
 		}

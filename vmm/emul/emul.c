@@ -94,7 +94,7 @@ enum emul_result emul_run(struct emul_state *state, const u8 *bytes, size_t len,
 			return result;
 		if (result == EMUL_MORE)
 			r.s.rip = state->rip;
-		r.s.rflags &= ~RF; /* SDM volume 3, 18.3.1.1: after an instruction; a rep's iteration sets it for the image only */
+		r.s.rflags &= ~RF; /* SDM volume 3, 2.3: it holds for one instruction */
 		*state = r.s;
 		return result;
 	}

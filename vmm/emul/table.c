@@ -1,4 +1,4 @@
-/* Opcode → form: how long it is, what runs it, and with which ModRM.reg it may have LOCK (SDM volume 2, LOCK and appendix A) */
+/* Opcode → form: how long it is, what runs it, and with which ModRM.reg it may have LOCK (SDM volume 2, appendix A and LOCK) */
 #include "vmm/emul/run.h"
 
 #define ALL 0xff

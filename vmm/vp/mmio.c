@@ -161,9 +161,10 @@ static size_t fetch(struct access *a, u8 bytes[16])
 	if (vp_linear(a->vp, a->state, linear, bytes, count, access, &error, &gpa) != LINEAR_OK)
 		return 0;
 	/* the next page need not be there */
-	if (count < EMUL_INSTRUCTION_MAX && vp_linear(a->vp, a->state, linear + count, bytes + count, EMUL_INSTRUCTION_MAX - count,
-						      access, &error, &gpa) == LINEAR_OK)
-		count = EMUL_INSTRUCTION_MAX;
+	size_t rest = EMUL_INSTRUCTION_MAX - count;
+
+	if (rest && vp_linear(a->vp, a->state, linear + count, bytes + count, rest, access, &error, &gpa) == LINEAR_OK)
+		count += rest;
 	return count;
 }
 
