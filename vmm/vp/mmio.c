@@ -23,31 +23,33 @@ struct access {
 	unsigned user;
 };
 
-/* the intercept's own page needs no walk, for what the processor was about to do with it */
-static bool known_page(const struct hv_memory_intercept *m, u64 linear, unsigned access)
+/* does the message say where that page lies? */
+static bool known_page(const struct hv_memory_intercept *m, u64 linear)
 {
-	return (m->access_info & 3) == 3 && linear >> PAGE_SHIFT == m->gva >> PAGE_SHIFT &&
-	       (!(access & EMUL_WRITE) || m->header.access_type == HV_INTERCEPT_ACCESS_WRITE);
+	return (m->access_info & 3) == 3 && linear >> PAGE_SHIFT == m->gva >> PAGE_SHIFT;
 }
 
 static enum emul_access translate(void *context, u64 linear, unsigned size, unsigned access, u64 *ret_place,
 				  struct emul_exception *ret_exception)
 {
 	struct access *a = context;
+	bool known = known_page(a->m, linear), write = access & EMUL_WRITE;
+	u64 known_place = (a->m->gpa & ~(u64)(PAGE_SIZE - 1)) | (linear & (PAGE_SIZE - 1));
 	u32 error;
 
-	if (known_page(a->m, linear, access)) {
-		*ret_place = (a->m->gpa & ~(u64)(PAGE_SIZE - 1)) | (linear & (PAGE_SIZE - 1));
+	/* no walk for what the processor itself was about to do there */
+	if (known && (!write || a->m->header.access_type == HV_INTERCEPT_ACCESS_WRITE)) {
+		*ret_place = known_place;
 		return EMUL_ACCESS_OK;
 	}
-	switch (vp_translate(a->vp, a->state, linear, a->user | (access & EMUL_WRITE ? WALK_WRITE : 0), ret_place, &error)) {
+	switch (vp_translate(a->vp, a->state, linear, a->user | (write ? WALK_WRITE : 0), ret_place, &error)) {
 	case LINEAR_OK:
 		break;
 	case LINEAR_FAULT:
 		*ret_exception = (struct emul_exception){ EMUL_PF, true, error, linear };
 		return EMUL_ACCESS_FAULT;
 	case LINEAR_NOT_RAM:
-		*ret_place = NOWHERE;
+		*ret_place = known ? known_place : NOWHERE;
 	}
 	return EMUL_ACCESS_OK;
 }
@@ -245,10 +247,11 @@ int exit_memory(struct vp *vp, const struct hv_message *msg)
 
 	if (!a.state)
 		return -EIO;
-	if (vp->wait == VP_WAIT_MMIO) { /* a device has answered */
+	if (vp->wait == VP_WAIT_MMIO) /* a device has answered */
 		vp->mmio[vp->mmio_count++].value = vp->wait_value;
-		vp->wait = VP_NO_WAIT;
-	}
+	else
+		vp->mmio_count = 0;
+	vp->wait = VP_NO_WAIT;
 	fill(vp, a.state, &m->header, &before);
 	after = before;
 	memcpy(bytes, m->instruction_bytes, count);
