@@ -264,7 +264,6 @@ int exit_memory(struct vp *vp, const struct hv_message *msg)
 
 	if (!r)
 		r = write_back(vp, &before, &after);
-
 	if (r || result == EMUL_AGAIN || result == EMUL_RETRY)
 		return r;
 	if (result == EMUL_FAULT)
