@@ -109,13 +109,18 @@ SIM_RUNS ?= 10000
 SIM_SEED ?= 1
 sim: sims  ## SIM_RUNS seeds (10000) of the simulations
 	@scripts/run-sim storage $(O)/host/bin/sim_storage $(SIM_SEED) $(SIM_RUNS)
+differentials: $(O)/native/bin/emul_unicorn
+DIFF_CASES ?= 200000
+DIFF_SEED ?= 1
+differential: differentials  ## DIFF_CASES random instructions (200000) through the MMIO emulator and Unicorn
+	@scripts/run-differential emul $(O)/native/bin/emul_unicorn $(DIFF_SEED) $(DIFF_CASES)
 test-the-tests: sims  ## planted mistakes: what does not notice one fails
 	@scripts/test-the-tests $(O)/host/bin/sim_storage
 e2e: machine  ## the tests that boot machines
 	@tests/e2e/run
 test:  ## everything CI runs
 	@scripts/test
-long:  ## long runs: TEST=fuzz|sim|boots|faults|reboots|crashes SEED= TIME=
+long:  ## long runs: TEST=fuzz|sim|emul|boots|faults|reboots|crashes SEED= TIME=
 	@scripts/long "$(TEST)" "$(TIME)"
 report-size: $(O)/.setup  ## functions past 70 lines, files past 600
 	@scripts/report-size
@@ -126,4 +131,4 @@ clean:  ## remove what was built (the cache stays)
 help:  ## this list
 	@grep -hE '^[a-z_.0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_.0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 26
 .PHONY: all image root-image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
-	check-headers check-style check-sim sim sims fuzzers test-the-tests report-size check-igvm FORCE
+	check-headers check-style check-sim sim sims fuzzers differential differentials test-the-tests report-size check-igvm FORCE

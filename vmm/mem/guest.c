@@ -59,6 +59,37 @@ int guest_write(struct guest *g, u64 gpa, const void *from, size_t len)
 	return 0;
 }
 
+/* no builtin: gcc calls libatomic for 16 bytes unless all of the program may use this instruction */
+static bool exchange16(void *to, const u64 expected[2], const u64 desired[2])
+{
+	u64 low = expected[0], high = expected[1];
+	bool done;
+
+	__asm__ volatile("lock cmpxchg16b %0" : "+m"(*(u64 (*)[2])to), "+a"(low), "+d"(high), "=@ccz"(done)
+			 : "b"(desired[0]), "c"(desired[1]) : "memory");
+	return done;
+}
+
+int guest_exchange(struct guest *g, u64 gpa, const void *expected, const void *desired, size_t size)
+{
+	void *to = at(g, gpa, size);
+	u64 old[2] = { 0, 0 }, new[2] = { 0, 0 };
+	bool done = false;
+
+	if (!to || size > sizeof(old) || !IS_ALIGNED(gpa, size))
+		return -EFAULT;
+	memcpy(old, expected, size);
+	memcpy(new, desired, size);
+	switch (size) {
+	case 1: done = __sync_bool_compare_and_swap((u8 *)to, (u8)old[0], (u8)new[0]); break;
+	case 2: done = __sync_bool_compare_and_swap((u16 *)to, (u16)old[0], (u16)new[0]); break;
+	case 4: done = __sync_bool_compare_and_swap((u32 *)to, (u32)old[0], (u32)new[0]); break;
+	case 8: done = __sync_bool_compare_and_swap((u64 *)to, old[0], new[0]); break;
+	case 16: done = exchange16(to, old, new); break;
+	}
+	return done ? 0 : -EAGAIN;
+}
+
 int guest_zero(struct guest *g, u64 gpa, size_t len)
 {
 	u8 *to = at(g, gpa, len);

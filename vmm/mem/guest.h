@@ -19,6 +19,11 @@ void guest_destroy(struct guest *guest);
 int guest_read(struct guest *guest, u64 gpa, void *to, size_t len) __must_check;
 int guest_write(struct guest *guest, u64 gpa, const void *from, size_t len) __must_check;
 int guest_zero(struct guest *guest, u64 gpa, size_t len) __must_check;
+/*
+ * Atomic for the guest's other processors: writes `desired` if `expected` is there. -EAGAIN: it is not. size 1, 2, 4, 8 or 16,
+ * gpa a multiple of it.
+ */
+int guest_exchange(struct guest *guest, u64 gpa, const void *expected, const void *desired, size_t size) __must_check;
 /* overlapping is fine */
 int guest_copy(struct guest *guest, u64 to, u64 from, size_t len) __must_check;
 /* is all of it RAM? */

@@ -3,6 +3,7 @@
 
 #include "vmm/vp/vp.h"
 
+#define VECTOR_DB 1u
 #define VECTOR_UD 6u
 #define VECTOR_GP 13u
 #define VECTOR_PF 14u
@@ -41,6 +42,8 @@ void vp_park(struct vp *vp);
 void vp_unpark(struct vp *vp);
 
 int vp_inject(struct vp *vp, unsigned vector, bool has_error, u32 error, u64 parameter) __must_check;
+/* #DB after an emulated instruction that began with TF set */
+int vp_single_step(struct vp *vp) __must_check;
 /* RIP past the intercepted instruction */
 int vp_skip(struct vp *vp, const struct hv_intercept_header *h, unsigned length) __must_check;
 /* parks the VP until io_complete() on vp->token */
@@ -50,5 +53,8 @@ void vp_wait(struct vp *vp, int kind, u64 address, unsigned size);
 enum linear_result { LINEAR_OK, LINEAR_FAULT, LINEAR_NOT_RAM };
 enum linear_result vp_linear(struct vp *vp, const struct hv_register_page *state, u64 linear, void *data, size_t len,
 			     unsigned access, u32 *ret_error, u64 *ret_gpa);
+/* one page's: where it lies; what lies there is not looked at. NOT_RAM: page tables outside of it. */
+enum linear_result vp_translate(struct vp *vp, const struct hv_register_page *state, u64 linear, unsigned access, u64 *ret_gpa,
+				u32 *ret_error);
 unsigned vp_mode(const struct hv_register_page *state);
 struct hv_segment vp_segment(const struct hv_register_page *state, unsigned which);

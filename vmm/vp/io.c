@@ -24,18 +24,24 @@ struct hv_segment vp_segment(const struct hv_register_page *s, unsigned which)
 	return all[which];
 }
 
+enum linear_result vp_translate(struct vp *vp, const struct hv_register_page *s, u64 linear, unsigned access, u64 *ret_gpa,
+				u32 *ret_error)
+{
+	struct walk_state w = { .cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer,
+				.smap_override = s->rflags & BIT(18) };
+	enum walk_result r = walk(vp->machine->guest, &w, linear, access, ret_gpa, ret_error);
+
+	return r == WALK_OK ? LINEAR_OK : r == WALK_FAULT ? LINEAR_FAULT : LINEAR_NOT_RAM;
+}
+
 /* the access may cross a page: each part is translated before any is touched */
 static enum linear_result translate(struct vp *vp, const struct hv_register_page *s, u64 linear, size_t len, unsigned access,
 				    u32 *ret_error, u64 gpa[2])
 {
-	struct walk_state w = { .cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer,
-				.smap_override = s->rflags & BIT(18) };
 	size_t first = MIN(len, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
-	enum walk_result r = walk(vp->machine->guest, &w, linear, access, &gpa[0], ret_error);
+	enum linear_result r = vp_translate(vp, s, linear, access, &gpa[0], ret_error);
 
-	if (r == WALK_OK && first < len)
-		r = walk(vp->machine->guest, &w, linear + first, access, &gpa[1], ret_error);
-	return r == WALK_OK ? LINEAR_OK : r == WALK_FAULT ? LINEAR_FAULT : LINEAR_NOT_RAM;
+	return r == LINEAR_OK && first < len ? vp_translate(vp, s, linear + first, access, &gpa[1], ret_error) : r;
 }
 
 enum linear_result vp_linear(struct vp *vp, const struct hv_register_page *s, u64 linear, void *data, size_t len,
@@ -115,7 +121,7 @@ static int io_string(struct vp *vp, const struct hv_io_port_intercept *m, unsign
 	unsigned mode = vp_mode(s);
 	size_t bytes = MIN(m->instruction_byte_count, sizeof(m->instruction_bytes));
 	unsigned bits = emul_address_size(mode, m->instruction_bytes, bytes);
-	enum emul_segment segment = write ? emul_segment_of(m->instruction_bytes, bytes) : EMUL_ES;
+	enum emul_segment segment = write ? emul_segment_of(mode, m->instruction_bytes, bytes) : EMUL_ES;
 	u64 mask = bits == 64 ? ~0ull : (1ull << bits) - 1, base = vp_segment(s, segment).base, keep = bits == 16 ? ~mask : 0;
 	u64 address = hcl_gpr(&vp->hcl, reg), count = rep ? hcl_gpr(&vp->hcl, HV_RCX) & mask : 1;
 

@@ -8,6 +8,8 @@
 
 LOG_DOMAIN("vp");
 
+#define DR6_BS BIT(14)
+
 _Thread_local struct vp *vp_here;
 
 void vp_unpark(struct vp *vp)
@@ -163,6 +165,17 @@ int vp_inject(struct vp *vp, unsigned vector, bool has_error, u32 error, u64 par
 			 HV_PENDING_INTERRUPTION | FIELD_PREP(HV_PENDING_TYPE, HV_PENDING_TYPE_EXCEPTION) |
 			 (has_error ? HV_PENDING_HAS_ERROR : 0) | FIELD_PREP(HV_PENDING_VECTOR, vector) |
 			 FIELD_PREP(HV_PENDING_ERROR_CODE, error));
+}
+
+int vp_single_step(struct vp *vp)
+{
+	u64 dr6;
+	int r = hcl_get64(&vp->hcl, HV_X64_REGISTER_DR6, &dr6);
+
+	/* delivery of the event does not write DR6 on every hypervisor */
+	if (!r)
+		r = hcl_set64(&vp->hcl, HV_X64_REGISTER_DR6, dr6 | DR6_BS);
+	return r ? r : vp_inject(vp, VECTOR_DB, false, 0, DR6_BS);
 }
 
 static void exits_inspect(void *object, struct inspect *in)

@@ -50,6 +50,13 @@ enum exit_reason {
 	EXIT_INTERRUPTION_DELIVERABLE, EXIT_SINT_DELIVERABLE, EXIT_UNKNOWN, EXIT_CANCELLED, EXIT_REASONS
 };
 
+/* what an MMIO instruction has done with a device so far */
+struct vp_mmio {
+	u64 gpa, value;
+	u8 size;
+	bool write;
+};
+
 struct vp {
 	struct machine *machine;
 	struct hcl_vp hcl;
@@ -79,6 +86,8 @@ struct vp {
 	u64 wait_address, wait_value;
 	bool wait_done;
 	u8 wait_size;
+	struct vp_mmio mmio[16];   /* more than an instruction or an iteration of one can do; see mmio.c */
+	unsigned mmio_count, mmio_at;
 };
 
 /* on any thread, before exec_run(); maps nothing yet */
