@@ -1,13 +1,14 @@
 /*
  * MC146818A (Motorola data sheet): time, alarm, periodic and update interrupts, 114 bytes of NVRAM. Time is our wall clock plus a
- * skew the guest sets. Nothing runs in between: flags are found out when somebody looks, a timer runs for enabled interrupts only.
+ * skew the guest sets. Nothing runs in between: flags are found out when somebody looks, a timer runs for enabled interrupts.
  */
 #include <errno.h>
 #include <time.h>
 
 #include "vmm/chipset/chipset.h"
 
-enum { SECONDS = 0, ALARM_SECONDS = 1, MINUTES = 2, ALARM_MINUTES = 3, HOURS = 4, ALARM_HOURS = 5, WEEKDAY = 6, DAY = 7, MONTH = 8, YEAR = 9, REG_A = 10, REG_B = 11, REG_C = 12,
+enum { SECONDS = 0, ALARM_SECONDS = 1, MINUTES = 2, ALARM_MINUTES = 3, HOURS = 4, ALARM_HOURS = 5, WEEKDAY = 6,
+       DAY = 7, MONTH = 8, YEAR = 9, REG_A = 10, REG_B = 11, REG_C = 12,
        REG_D = 13, CENTURY = 0x32 };
 #define B_24H 2u
 #define B_BINARY 4u
@@ -104,7 +105,8 @@ static bool rings_at(const struct rtc *r, s64 second)
 	s64 of_day = ((second % DAY_S) + DAY_S) % DAY_S;
 	const u8 *have = r->registers;
 	const struct { u8 alarm, now; } parts[] = {
-		{ have[ALARM_SECONDS], encode(r, (int)(of_day % 60)) }, { have[ALARM_MINUTES], encode(r, (int)(of_day / 60 % 60)) },
+		{ have[ALARM_SECONDS], encode(r, (int)(of_day % 60)) },
+		{ have[ALARM_MINUTES], encode(r, (int)(of_day / 60 % 60)) },
 		{ have[ALARM_HOURS], encode_hour(r, (int)(of_day / 3600)) },
 	};
 
@@ -312,7 +314,8 @@ static void rtc_start(struct device *dev)
 }
 
 static const struct device_ops ops = {
-	.access = rtc_access, .start = rtc_start, .stop = rtc_stop, .save = rtc_save, .restore = rtc_restore, .inspect = rtc_inspect,
+	.access = rtc_access, .start = rtc_start, .stop = rtc_stop, .save = rtc_save, .restore = rtc_restore,
+	.inspect = rtc_inspect,
 };
 static const struct region regions[] = { { "rtc", SPACE_PIO, 0x70, 2 } };
 

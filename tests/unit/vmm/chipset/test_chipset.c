@@ -396,7 +396,8 @@ static void regions_may_not_meet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(ioapic_level_and_edge), TEST(pic_pair), TEST(pit_counts_and_ticks), TEST(rtc_time_and_nvram), TEST(rtc_interrupts),
+		TEST(ioapic_level_and_edge), TEST(pic_pair), TEST(pit_counts_and_ticks), TEST(rtc_time_and_nvram),
+		TEST(rtc_interrupts),
 		TEST(power_and_legacy), TEST(pci_functions),
 		TEST(uart_interrupts), TEST(state_goes_round), TEST(regions_may_not_meet),
 	};
