@@ -30,7 +30,7 @@ IMAGE ?= $(O)/paravane.igvm
 VTL2_KERNEL ?= $(O)/deps/kernel/vmlinux
 IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
 
-$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(addprefix $(O)/target/bin/,ports fsx churn kexec) $(O)/deps/.guest
+$(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(addprefix $(O)/target/bin/,ports accesses fsx churn kexec) $(O)/deps/.guest
 	$(call say,INITRD,$@)
 	$(Q)tests/guests/mkinitrd $@
 $(O)/root.ext4: tests/guests/mkrootfs $(wildcard tests/guests/root/*) tests/guests/initrd/agent.sh $(O)/deps/.guest

@@ -96,12 +96,16 @@ static u64 *place_of(struct vp *vp, enum vtl vtl, u32 name, u64 *ret_dirty)
 	case HV_X64_REGISTER_CR2: return (u64 *)&SREGS(v).cr2;
 	case HV_X64_REGISTER_CR3: return (u64 *)&SREGS(v).cr3;
 	case HV_X64_REGISTER_CR4: return (u64 *)&SREGS(v).cr4;
-	case HV_X64_REGISTER_CR8: return (u64 *)&SREGS(v).cr8;
 	case HV_X64_REGISTER_EFER: return (u64 *)&SREGS(v).efer;
 	case HV_X64_REGISTER_APIC_BASE: return (u64 *)&SREGS(v).apic_base;
 	}
 	*ret_dirty = 0;
 	switch (name) {
+	/*
+	 * Not by SREGS: kvm_run.cr8 takes it along. And QEMU's TCG, after these were written once, refuses ports to user space
+	 * that the TSS allows: it takes a busy TSS (type Bh, as KVM writes it) for none.
+	 */
+	case HV_X64_REGISTER_CR8: return (u64 *)&SREGS(v).cr8;
 	case HV_REGISTER_PENDING_INTERRUPTION: return vtl == VTL0 ? &vp->pending_interruption : NULL;
 	case HV_REGISTER_PENDING_EVENT0: return vtl == VTL0 ? &vp->pending_event : NULL;
 	case HV_REGISTER_DELIVERABILITY_NOTIFICATIONS: return vtl == VTL0 ? &vp->deliverability : NULL;

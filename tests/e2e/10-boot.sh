@@ -14,6 +14,8 @@ check "the clock source is Hyper-V's" matches 'hyperv_clocksource_tsc_page|tsc' 
 check "a command's status comes back" fails_with 7 . g 'echo out; exit 7'
 check "memory is what was asked for" g '[ $(sed -n "s/MemTotal: *\([0-9]*\) .*/\1/p" /proc/meminfo) -gt 900000 ]'
 check "time passes at the right rate" g 'a=$(cut -d. -f1 /proc/uptime); sleep 3; b=$(cut -d. -f1 /proc/uptime); [ $((b - a)) -ge 2 ] && [ $((b - a)) -le 6 ]'
+check "the real-time clock's alarm rings" g 'echo $(($(cat /sys/class/rtc/rtc0/since_epoch) + 2)) >/sys/class/rtc/rtc0/wakealarm && n=60
+	while ! grep -qE "^ *8: +[1-9].*rtc0" /proc/interrupts && [ $n -gt 0 ]; do n=$((n - 1)); sleep 0.2; done; grep -E "^ *8: +[1-9].*rtc0" /proc/interrupts'
 check "hv_vmbus connects at once" g 'start=$(cut -d. -f1 /proc/uptime); insmod /lib/modules/hv_vmbus.ko && [ $(($(cut -d. -f1 /proc/uptime) - start)) -le 10 ] && dmesg | grep "Vmbus version:5.3"'
 check "inspect shows the VMBus connection" matches 'version_minor: 3' d inspect -r vm/vmbus
 check "no warning or oops in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace"'

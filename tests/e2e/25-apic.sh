@@ -24,6 +24,7 @@ check "what is written is read back, from both processors" g 's=/dev/$(ls /sys/c
 	taskset 1 dd if=/tmp/r of=$s bs=1M oflag=direct 2>/dev/null
 	[ "$(md5sum </tmp/r)" = "$(taskset 2 dd if=$s bs=64k count=64 iflag=direct 2>/dev/null | md5sum)" ]'
 check "messages and event flags went through the SynIC played here" above "$(value 0/apic/synic/events)" 0
+check "user space may touch ports: its task register is as it was loaded" g 'ports 0x71 2000'
 check "a sleep lasts as long as the host says" g 'a=$(cut -d" " -f1 /proc/uptime); sleep 5; b=$(cut -d" " -f1 /proc/uptime); awk -v a=$a -v b=$b "BEGIN {exit !(b - a >= 5 && b - a < 8)}"'
 check "pause and resume" bash -c 'scripts/vm -n apic diag pause && sleep 2 && scripts/vm -n apic diag resume'
 check "and it goes on" matches '^2$' g nproc

@@ -1,5 +1,7 @@
 DEPS :=
-PROG := ports fsx churn kexec
+PROG := ports accesses fsx churn kexec
+PROG_accesses := accesses.c
+PROGFLAVOUR_accesses := target
 PROG_ports := ports.c
 PROG_fsx := fsx.c
 PROG_churn := churn.c
