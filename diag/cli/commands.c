@@ -73,7 +73,7 @@ const struct command commands[] = {
 	{ "resume", "", "let VTL0's processors go on", 0, 0, 0, false, "  pvdiag resume\n", command_resume },
 	{ "restart", "", "start a new worker, as long as VTL0 has not run", 0, 0, 0, false, "  pvdiag restart\n",
 	  command_restart },
-	{ "dump-saved-state", "", "the devices' state as it would be saved", BIT(OPT_OUTPUT), 0, 0, false,
+	{ "dump-saved-state", "", "the state of VPs and devices as it would be saved", BIT(OPT_OUTPUT), 0, 0, false,
 	  "  pvdiag dump-saved-state -o state.bin\n", command_dump_saved_state },
 	{ "crash", "PROCESS", "make a process of the firmware die as if it had gone wrong (a name, or its id)", 0, 1, 1, false,
 	  "  pvdiag crash worker           its core goes to pvhost --crash-dumps\n", command_crash },

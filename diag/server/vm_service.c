@@ -84,7 +84,7 @@ void vm_service_save(void *context, struct ttrpc_call *call, struct bytes payloa
 }
 
 /*
- * A worker takes a VTL0 that has run over from saved state only, which this version has not got for VPs: what would go on is
+ * A worker takes a VTL0 that has run over from saved state only, which VMBus channels have not got yet: what would go on is
  * not the guest that was there.
  */
 void vm_service_restart(void *context, struct ttrpc_call *call, struct bytes payload)
@@ -95,8 +95,8 @@ void vm_service_restart(void *context, struct ttrpc_call *call, struct bytes pay
 		return;
 	if (c->vtl0_started_ns || c->state == CONTROL_WAITING || c->state < CONTROL_WAITING) {
 		ttrpc_fail(call, TTRPC_FAILED_PRECONDITION, "%s", c->vtl0_started_ns ?
-			   "VTL0 has run: a new worker could take it over only from saved state, which VPs have not got yet; "
-			   "reset the machine instead" : "no worker was started yet");
+			   "VTL0 has run: a new worker could take it over only from saved state, which VMBus channels have not "
+			   "got yet; reset the machine instead" : "no worker was started yet");
 		return;
 	}
 	/* without VTL0's memory there is nothing that a worker could run */

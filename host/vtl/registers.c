@@ -186,6 +186,10 @@ u16 register_get(struct vp *vp, enum vtl vtl, u32 name, union hv_register_value 
 	}
 	if (is_debug_register(name) && ioctl(v->fd, KVM_GET_DEBUGREGS, &v->debug))
 		return HV_STATUS_INVALID_VP_STATE;
+	if (name == HV_REGISTER_PENDING_INTERRUPTION && vtl == VTL0) {
+		ret->u64[0] = pending_interruption(vp);
+		return HV_STATUS_SUCCESS;
+	}
 	u64 *place = place_of(vp, vtl, name, &dirty);
 
 	if (place) {

@@ -89,8 +89,7 @@ static struct hv_register_page *register_page(struct vp *vp)
 		       : NULL;
 }
 
-/* an event that VTL0 has not taken yet: of VTL2's, or one that KVM was about to deliver when the VP left */
-static u64 pending_interruption(struct vp *vp)
+u64 pending_interruption(struct vp *vp)
 {
 	const struct kvm_vcpu_events *e = &vp->per[VTL0].vcpu.run->s.regs.events;
 

@@ -171,8 +171,6 @@ bool interruption_awaited(struct vp *vp)
 {
 	u64 priority = FIELD_GET(HV_DELIVERABILITY_PRIORITY, vp->deliverability);
 
-	if (vp->deliverability & HV_DELIVERABILITY_NMI)
-		return true;
 	return vp->deliverability & HV_DELIVERABILITY_INTERRUPT && (!priority || priority > vp->per[VTL0].apic.tpr >> 4);
 }
 
@@ -315,6 +313,12 @@ static bool enter_vtl0(struct vp *vp)
 	if (free_slots) {
 		vp->deliverability &= ~FIELD_PREP(HV_DELIVERABILITY_SINTS, free_slots);
 		intercept_sints(vp, free_slots);
+		return false;
+	}
+	/* KVM queues an NMI by itself, whatever it is masked by: it can be taken as soon as no other event is under way */
+	if (vp->deliverability & HV_DELIVERABILITY_NMI && !pending_interruption(vp) && !(vp->pending_event & HV_EVENT_PENDING)) {
+		vp->deliverability &= ~DELIVERABILITY_INTERRUPTION;
+		intercept_simple(vp, HVMSG_X64_INTERRUPTION_DELIVERABLE);
 		return false;
 	}
 	if (vp->wait_for_sipi || (vp->halted && !apic_wakes(vp, VTL0) && !(vp->pending_interruption & HV_PENDING_INTERRUPTION) &&

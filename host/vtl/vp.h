@@ -150,6 +150,8 @@ void load_start_context(struct vp *vp, const struct hv_init_vp_context *context)
 void switch_to_vtl2(struct vp *vp, u32 reason);
 void switch_to_vtl0(struct vp *vp);
 void finish_access(struct vp *vp, enum vtl vtl);
+/* HV_REGISTER_PENDING_INTERRUPTION: an event that VTL0 has not taken yet: of VTL2's, or one that KVM was about to deliver */
+u64 pending_interruption(struct vp *vp);
 
 /* intercept.c: tell VTL2 what VTL0 did, and switch to it */
 void intercept_io(struct vp *vp);
@@ -225,7 +227,7 @@ void vp_inject_exception(struct vp *vp, enum vtl vtl, u8 vector, bool has_error,
 
 /* what VTL2 may ask to be told of, but for the SINTs */
 #define DELIVERABILITY_INTERRUPTION (HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI | HV_DELIVERABILITY_PRIORITY)
-/* vp.c: VTL2 asked for a window, and only RFLAGS.IF or a shadow stand in its way; and: it is open */
+/* vp.c: VTL2 asked for an interrupt window, and only RFLAGS.IF or a shadow stand in its way; and: it is open */
 bool interruption_awaited(struct vp *vp);
 bool interruption_deliverable(struct vp *vp);
 

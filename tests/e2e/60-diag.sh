@@ -54,7 +54,8 @@ paused() {
 }
 check "pause holds the guest, resume lets it go" paused
 check "resume of what runs" fails_with 1 'is so already' d resume
-check "dump-saved-state has the devices' records" bash -c "'$pvdiag' '$sock' --timeout 60 dump-saved-state | head -c 4 | grep -q PVST"
+check "dump-saved-state has the records of VPs and devices" bash -c "'$pvdiag' '$sock' --timeout 60 dump-saved-state >\$PARAVANE_VMS/state
+	head -c 4 \$PARAVANE_VMS/state | grep -q PVST && grep -qa PRIV \$PARAVANE_VMS/state && grep -qa 'RTC ' \$PARAVANE_VMS/state"
 check "the guest runs on after it" g true
 check "restart is refused under a live guest" fails_with 1 'saved state' d restart
 check "packet-capture: no network device yet" fails_with 1 'no network device' d packet-capture

@@ -1,4 +1,4 @@
-#include "vmm/apic/vapic.h"
+#include "vmm/apic/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,27 +17,6 @@ LOG_DOMAIN("apic");
 #define CALIBRATION_NS 1000000000ull
 #define SHORTEST_NS 10000u
 #define FAR_TICKS (3600ull * 10000000u) /* a deadline further away is looked at again by then */
-
-/*
- * The reference counter as of one moment, and the executor's clock then: both run at the TSC's rate, but each has its own idea
- * of its frequency, so the pair is taken anew every second of use.
- */
-struct reference {
-	u64 ns, ticks;
-	bool valid;
-};
-
-struct vapic {
-	struct vapics *all;
-	struct exec *exec;
-	struct timer timer;
-	struct lapic lapic;
-	struct reference reference;
-	unsigned index;
-	u64 assist_page;
-	u64 ipis, timer_interrupts;
-	struct synic synic; /* last: its queues are large, and hardly ever touched */
-};
 
 struct vapics {
 	struct guest *guest;
@@ -100,7 +79,7 @@ static u64 next_expiry(struct vapic *v)
 }
 
 /* what is due already comes at once; what a guest wants more often than SHORTEST_NS is late */
-static void arm(struct vapic *v)
+void vapic_arm(struct vapic *v)
 {
 	u64 ns = next_expiry(v), now = ns ? exec_now_ns(v->exec) : 0;
 
@@ -119,17 +98,17 @@ static void arm(struct vapic *v)
 
 static void timer_fired(struct timer *timer)
 {
-	arm(container_of(timer, struct vapic, timer));
+	vapic_arm(container_of(timer, struct vapic, timer));
 }
 
 static void timers_changed(void *ctx)
 {
-	arm(ctx);
+	vapic_arm(ctx);
 }
 
 static void lapic_timer_changed(void *ctx, struct lapic *lapic)
 {
-	arm(ctx);
+	vapic_arm(ctx);
 }
 
 /* ---- interrupts */
@@ -209,7 +188,7 @@ static const struct lapic_ops lapic_ops = { .send = send_ipi, .eoi = ended, .tim
 static const struct synic_ops synic_ops = { .page = synic_page, .interrupt = synic_interrupt,
 					    .reference_time = reference_time, .timers_changed = timers_changed };
 
-static void set_assist_page(struct vapic *v, u64 value)
+void vapic_set_assist_page(struct vapic *v, u64 value)
 {
 	struct iovec word;
 
@@ -248,7 +227,7 @@ static bool hypervisor_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 		return write ? lapic_write(&v->lapic, LAPIC_TPR, *value) : lapic_read(&v->lapic, LAPIC_TPR, value);
 	case HV_MSR_VP_ASSIST_PAGE:
 		if (write)
-			set_assist_page(v, *value);
+			vapic_set_assist_page(v, *value);
 		*value = v->assist_page;
 		return true;
 	}

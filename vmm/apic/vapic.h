@@ -8,6 +8,7 @@
 
 #include "lib/apic/lapic.h"
 #include "lib/inspect/inspect.h"
+#include "lib/state/state.h"
 #include "lib/synic/synic.h"
 #include "lib/task/exec.h"
 #include "vmm/chipset/chipset.h"
@@ -49,4 +50,8 @@ bool vapic_mmio(struct vapic *v, u64 gpa, u64 *value, unsigned size, bool write)
 void vapic_reset(struct vapic *v);
 /* the APIC itself: what is pending, accept, INIT and SIPI, task priority */
 struct lapic *vapic_lapic(struct vapic *v);
+/* records of the APIC and the SynIC into the open one. The VP does not run. */
+void vapic_save(struct vapic *v, struct saver *s);
+/* -EPROTO, -ENOENT, -ENOTSUP: not such records; the APIC is then in no state to be used */
+int vapic_restore(struct vapic *v, struct loader l) __must_check;
 void vapic_inspect(void *vapic, struct inspect *in);

@@ -219,6 +219,22 @@ int hcl_set_rflags(struct hcl_vp *vp, u64 rflags)
 	return 0;
 }
 
+int hcl_flush(struct hcl_vp *vp)
+{
+	u32 dirty = page_usable(vp) ? vp->page->dirty : 0;
+	int r = 0;
+
+	if (dirty & HV_REGISTER_CLASS_GENERAL)
+		r = hcl_set64(vp, HV_X64_REGISTER_RSP, vp->page->gpr[HV_RSP]);
+	if (!r && dirty & HV_REGISTER_CLASS_IP)
+		r = hcl_set64(vp, HV_X64_REGISTER_RIP, vp->page->rip);
+	if (!r && dirty & HV_REGISTER_CLASS_FLAGS)
+		r = hcl_set64(vp, HV_X64_REGISTER_RFLAGS, vp->page->rflags);
+	if (!r && vp->page)
+		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_GENERAL; /* the other classes' bits went with the calls */
+	return r;
+}
+
 static int fill_segment(struct hcl_vp *vp, u32 name, struct hv_segment *ret)
 {
 	union hv_register_value value;

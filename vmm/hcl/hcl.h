@@ -83,5 +83,7 @@ void hcl_set_gpr(struct hcl_vp *vp, enum hv_gpr gpr, u64 value);
 /* RIP and RFLAGS of VTL0: through the page's dirty bits, else by hypercall. -errno only in the latter case. */
 int hcl_set_rip(struct hcl_vp *vp, u64 rip) __must_check;
 int hcl_set_rflags(struct hcl_vp *vp, u64 rflags) __must_check;
+/* what was changed in the register page goes to the hypervisor now, not at the next entry. -errno */
+int hcl_flush(struct hcl_vp *vp) __must_check;
 /* segments, control registers, EFER: the page, or a copy filled by hypercalls; NULL when those fail */
 const struct hv_register_page *hcl_state(struct hcl_vp *vp);

@@ -101,6 +101,13 @@ void vp_start(struct vp *vp);
 /* on the VP's thread: VTL0 does not run any more on it */
 void vp_stop(struct vp *vp);
 void vp_inspect(void *vp, struct inspect *in);
+/*
+ * On the VP's thread, while VTL0 does not run on it and no device's answer is awaited: a record of everything of it (state.c says
+ * what is not), into the saver. And back, out of the records of all VPs, before vp_start(): -ENOENT, -EPROTO, -ENOTSUP, or what
+ * the hypervisor refused.
+ */
+void vp_save(struct vp *vp, struct saver *s);
+int vp_restore(struct vp *vp, struct loader l) __must_check;
 
 /* ---- VTL0's SynIC. Any thread. */
 /* HV_STATUS_*; OBJECT_IN_USE: the slot is taken, vp_want_sint() tells when it is free */

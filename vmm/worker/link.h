@@ -31,7 +31,7 @@ enum link_op { LINK_INSPECT = 1, LINK_UPDATE = 2, LINK_STOP = 3, /* stop all VPs
 	       LINK_PAUSE = 5,    /* no VP enters VTL0; answered when none is in it. -EALREADY,
 		       -EAGAIN (VTL0 was not started yet) */
 	       LINK_RESUME = 6,   /* -EALREADY when not paused */
-	       LINK_SAVE = 7 };   /* body: the devices' saved state (lib/state), taken while no VP runs */
+	       LINK_SAVE = 7 };   /* body: the saved state of VPs and devices (lib/state), taken while no VP runs */
 
 struct link_request {
 	u32 len;       /* of what follows this field */

@@ -1,6 +1,6 @@
 /*
  * VTL0 held still by an operator: its VPs do not enter it, devices and the host's time go on. And what can be read only then,
- * the devices' saved state.
+ * the saved state of VPs and devices.
  */
 #include <errno.h>
 
@@ -13,18 +13,6 @@ LOG_DOMAIN("pause");
 void pause_started(struct worker *w)
 {
 	w->pause.started = true;
-}
-
-static void save(struct worker *w)
-{
-	struct saver s;
-
-	saver_init(&s);
-	bus_save(&w->bus, &s);
-	int r = saver_finish(&s);
-
-	link_reply(&w->link, w->pause.id, r, &(struct bytes){ s.data, s.len });
-	saver_fini(&s);
 }
 
 /* ---- all VPs, each on its own thread; the last one tells main */
@@ -60,6 +48,41 @@ static void stop_vp(struct op *op, int ignored)
 	one_done(v->worker);
 }
 
+/* ---- saved state: first the VPs', each by its own thread, then the devices' and all of it together */
+static void save_vp(struct op *op, int ignored)
+{
+	struct worker_vp *v = container_of(op, struct worker_vp, pause);
+
+	v->state = (struct saver){ 0 };
+	vp_save(&v->vp, &v->state);
+	one_done(v->worker);
+}
+
+static void all_run(struct op *op, int ignored);
+
+static void all_saved(struct op *op, int ignored)
+{
+	struct worker *w = container_of(op, struct worker, pause.then_op);
+	struct saver s;
+
+	w->pause.busy = false;
+	saver_init(&s);
+	for (unsigned i = 0; i < w->layout.vp_count; i++) {
+		struct saver *from = &w->vps[i].state;
+
+		s.error = s.error ? s.error : from->error;
+		saver_put(&s, from->data, from->len);
+		saver_fini(from);
+	}
+	bus_save(&w->bus, &s);
+	int r = saver_finish(&s);
+
+	link_reply(&w->link, w->pause.id, r, &(struct bytes){ s.data, s.len });
+	saver_fini(&s);
+	if (!w->pause.paused)
+		for_each_vp(w, run_vp, all_run);
+}
+
 static void all_run(struct op *op, int ignored)
 {
 	struct worker *w = container_of(op, struct worker, pause.then_op);
@@ -75,13 +98,12 @@ static void all_stopped(struct op *op, int ignored)
 {
 	struct worker *w = container_of(op, struct worker, pause.then_op);
 
-	w->pause.busy = false;
-	w->pause.paused = true;
 	if (w->pause.op == LINK_SAVE) {
-		save(w);
-		for_each_vp(w, run_vp, all_run);
+		for_each_vp(w, save_vp, all_saved);
 		return;
 	}
+	w->pause.busy = false;
+	w->pause.paused = true;
 	w->pause.pauses++;
 	log_at(LOG_NOTICE, "VTL0 is paused");
 	link_reply(&w->link, w->pause.id, 0, NULL);
@@ -113,7 +135,7 @@ void pause_command(struct link_client *link, enum link_op op, u32 id)
 	if (op == LINK_RESUME)
 		for_each_vp(w, run_vp, all_run);
 	else if (op == LINK_SAVE && w->pause.paused)
-		save(w);
+		for_each_vp(w, save_vp, all_saved);
 	else
 		for_each_vp(w, stop_vp, all_stopped);
 }

@@ -48,6 +48,7 @@ struct worker_vp {
 	struct vp vp;
 	struct worker *worker;
 	struct op boot, stop, run, pause;
+	struct saver state;      /* its VP's records, between its thread and main */
 	pthread_t thread;
 };
 

@@ -478,6 +478,85 @@ static void the_8259s_come_by_lint0(void **state)
 	assert_int_equal(injected(c), 0x34);
 }
 
+/* saved, spoilt, and put back: registers, and what the APIC and the SynIC were about to do */
+static void state_goes_round(void **state)
+{
+	struct cpu *c = &bed->cpus[0];
+	struct saver s;
+	struct loader l;
+
+	set(c, HV_REGISTER_TIME_REF_COUNT, 1000);
+	x2apic(c);
+	wrmsr(c, 0x40000073, ASSIST | 1);
+	wrmsr(c, 0x40000083, SLOTS | 1);
+	wrmsr(c, 0x40000091, 0x51);
+	wrmsr(c, 0x400000b0, 1u | 0xecu << 4 | BIT(12));
+	wrmsr(c, 0x400000b1, 1000 + 50000);
+	assert_vector(0x41, 0);
+	assert_int_equal(injected(c), 0x41);
+	c->fake.page.rflags = 2;
+	assert_vector(0x33, 0);
+	assert_int_equal(injected(c), -1);
+	vp_stop(&c->vp);
+	set(c, HV_X64_REGISTER_CR3, 0x1234000);
+	set(c, HV_X64_REGISTER_LSTAR, 0xffffffff81000000);
+	hcl_set_gpr(&c->vp.hcl, HV_RSP, 0x7000);
+	assert_int_equal(hcl_set_rip(&c->vp.hcl, 0x4321), 0);
+	c->fake.page.valid = 1;
+	c->fake.page.version = HV_REGISTER_PAGE_VERSION;
+	assert_int_equal(hcl_set_rip(&c->vp.hcl, 0x4322), 0); /* in the page only */
+	c->fake.run.context.rbx = 77;
+	c->fake.run.context.fx_state[160] = 5;
+	set(c, HV_X64_REGISTER_DR0 + 2, 0xd2);
+
+	saver_init(&s);
+	vp_save(&c->vp, &s);
+	vp_save(&bed->cpus[1].vp, &s);
+	assert_int_equal(saver_finish(&s), 0);
+	assert_int_equal(get(c, HV_X64_REGISTER_RIP), 0x4322);
+
+	lapic_reset(vapic_lapic(c->vp.apic));
+	synic_reset(vapic_synic(c->vp.apic));
+	set(c, HV_X64_REGISTER_CR3, 0);
+	set(c, HV_X64_REGISTER_LSTAR, 0);
+	set(c, HV_X64_REGISTER_RIP, 0);
+	set(c, HV_X64_REGISTER_DR0 + 2, 0);
+	memset(&c->fake.run.context, 0, sizeof(c->fake.run.context));
+
+	assert_int_equal(loader_init(&l, s.data, s.len), 0);
+	assert_int_equal(vp_restore(&c->vp, l), 0);
+	assert_int_equal(get(c, HV_X64_REGISTER_CR3), 0x1234000);
+	assert_int_equal(get(c, HV_X64_REGISTER_LSTAR), 0xffffffff81000000);
+	assert_int_equal(get(c, HV_X64_REGISTER_RIP), 0x4322);
+	assert_int_equal(get(c, HV_X64_REGISTER_DR0 + 2), 0xd2);
+	assert_int_equal(c->fake.run.context.rbx, 77);
+	assert_int_equal(c->fake.run.context.fx_state[160], 5);
+	assert_int_equal(rdmsr(c, 0x1b), 0xfee00d00);
+	assert_int_equal(rdmsr(c, 0x812), 2); /* 41h is in service */
+	assert_int_equal(rdmsr(c, 0x40000091), 0x51);
+	c->fake.page.rflags = 2 | IF; /* 33h still waits behind 41h, which is in service */
+	play(c);
+	assert_int_equal(injected(c), -1);
+	wrmsr(c, 0x80b, 0);
+	assert_int_equal(injected(c), 0x33);
+	wrmsr(c, 0x80b, 0);
+	sim_run(bed->sim, sim_now_ns(bed->sim) + 6000000);
+	assert_int_equal(injected(c), 0xec);
+
+	assert_int_equal(vp_restore(&bed->cpus[1].vp, l), 0);
+	bed->cpus[1].vp.index = 7; /* a VP that nobody saved */
+	assert_int_equal(vp_restore(&bed->cpus[1].vp, l), -ENOENT);
+	bed->cpus[1].vp.index = 1;
+	/* half of it */
+	for (size_t len = 16; len < s.len; len += 37) {
+		struct loader part = { bytes_of(s.data + 16, len - 16) };
+
+		if (vp_restore(&c->vp, part) == 0)
+			assert_true(len > s.len / 2); /* the first VP's records are all there */
+	}
+	saver_fini(&s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
@@ -485,7 +564,7 @@ int main(void)
 		TEST(an_interrupt_is_injected_when_it_can_be_taken), TEST(an_event_that_waits_is_not_overwritten),
 		TEST(hlt_parks_until_an_interrupt), TEST(init_and_sipi_start_a_processor),
 		TEST(task_priority_is_one_with_cr8), TEST(end_of_interrupt_without_an_exit), TEST(xapic_by_memory),
-		TEST(synic_and_timers), TEST(the_8259s_come_by_lint0),
+		TEST(synic_and_timers), TEST(the_8259s_come_by_lint0), TEST(state_goes_round),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
