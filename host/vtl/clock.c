@@ -4,6 +4,8 @@
 #include "host/vtl/vp.h"
 #include "lib/os/file.h"
 
+#define SHORTEST_NS 10000
+
 u64 guest_tsc(struct partition *p)
 {
 	return __rdtsc() + p->tsc_offset;
@@ -39,12 +41,19 @@ void clock_arm(struct vp *vp)
 
 	if (deadline) {
 		/* ten microseconds at least: a deadline in the past would signal before the entry, again and again */
-		u64 now = now_ns(), wait = deadline > now + 10000 ? deadline - now : 10000;
+		u64 now = now_ns(), wait = deadline > now + SHORTEST_NS ? deadline - now : SHORTEST_NS;
 
 		when.it_value.tv_sec = (time_t)(wait / 1000000000u);
 		when.it_value.tv_nsec = (long)(wait % 1000000000u);
 	}
 	timer_settime(vp->timer, 0, &when, NULL);
+}
+
+void clock_soon(struct vp *vp)
+{
+	const struct itimerspec soon = { .it_value.tv_nsec = SHORTEST_NS };
+
+	timer_settime(vp->timer, 0, &soon, NULL);
 }
 
 void clock_check(struct vp *vp)

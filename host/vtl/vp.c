@@ -79,11 +79,8 @@ static void take_init_and_sipi(struct vp *vp)
 	struct lapic *apic = &vp->per[VTL0].apic;
 
 	if (atomic_exchange(&apic->init_pending, false)) {
-		int sipi = atomic_load(&apic->sipi_vector);
-
 		reset_vtl0_registers(vp);
 		lapic_reset(apic);
-		atomic_store(&apic->sipi_vector, sipi); /* it may already be on its heels */
 		apic_sync_mode(vp, VTL0);
 		vp->wait_for_sipi = true;
 	}
@@ -108,7 +105,8 @@ static bool inject_for_vtl2(struct vp *vp)
 	struct vcpu *v = &vp->per[VTL0].vcpu;
 	u64 event = vp->pending_event, interruption = vp->pending_interruption;
 
-	vp->pending_event = vp->pending_interruption = 0;
+	/* one at a time: what is in the other register waits for the next entry */
+	vp->pending_event = 0;
 	if (event & HV_EVENT_PENDING && FIELD_GET(HV_EVENT_TYPE, event) == HV_EVENT_TYPE_EXTINT) {
 		struct kvm_interrupt k = { (u32)FIELD_GET(HV_EVENT_EXTINT_VECTOR, event) };
 
@@ -120,6 +118,7 @@ static bool inject_for_vtl2(struct vp *vp)
 				    (u32)FIELD_GET(HV_EVENT_ERROR_CODE, event));
 		return true;
 	}
+	vp->pending_interruption = 0;
 	if (!(interruption & HV_PENDING_INTERRUPTION))
 		return false;
 	u8 vector = (u8)FIELD_GET(HV_PENDING_VECTOR, interruption);
@@ -337,6 +336,8 @@ static bool enter_vtl0(struct vp *vp)
 	bool busy = inject_for_vtl2(vp);
 
 	inject_from_apic(vp, VTL0, busy);
+	if (vp->deliverability & HV_DELIVERABILITY_NMI)
+		clock_soon(vp); /* looked at again once the event that is in the way was taken */
 	if (interruption_awaited(vp))
 		vp->per[VTL0].vcpu.run->request_interrupt_window = 1;
 	return true;

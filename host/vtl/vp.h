@@ -206,6 +206,7 @@ extern const struct synic_ops synic_ops[VTL_COUNT];
 u64 guest_tsc(struct partition *p);
 u64 reference_to_ns(struct partition *p, u64 reference);
 void clock_arm(struct vp *vp);   /* program the VP's timer for the nearest deadline of both VTLs */
+void clock_soon(struct vp *vp);  /* out of the guest in a few microseconds */
 void clock_check(struct vp *vp); /* raise what is due */
 
 /* apic.c: the embedder's side of lib/apic */

@@ -51,6 +51,10 @@ void lapic_init(struct lapic *apic, u32 id, u32 timer_hz, const struct lapic_ops
 	apic->ctx = ctx;
 	apic->id = id;
 	apic->timer_hz = timer_hz;
+	apic->x2apic = apic->disabled = false;
+	apic->assist = NULL;
+	atomic_store(&apic->init_pending, false);
+	atomic_store(&apic->sipi_vector, -1);
 	lapic_reset(apic);
 }
 
@@ -62,7 +66,6 @@ void lapic_reset(struct lapic *apic)
 		atomic_store(&apic->auto_eoi[i], 0);
 		apic->isr[i] = 0;
 	}
-	apic->x2apic = false;
 	apic->tpr = apic->ldr = apic->esr = apic->esr_next = apic->divide = 0;
 	apic->dfr = ~0u;
 	apic->svr = 0xff;
@@ -73,9 +76,9 @@ void lapic_reset(struct lapic *apic)
 	apic->timer_initial = 0;
 	apic->tsc_deadline = 0;
 	apic->no_eoi = false;
+	if (apic->assist)
+		__atomic_fetch_and(apic->assist, ~HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST);
 	atomic_store(&apic->nmi_pending, false);
-	atomic_store(&apic->init_pending, false);
-	atomic_store(&apic->sipi_vector, -1);
 }
 
 void lapic_request(struct lapic *apic, u8 vector, bool level, bool auto_eoi)
@@ -138,6 +141,15 @@ u32 lapic_ppr(const struct lapic *apic)
 	return (apic->tpr & 0xf0) >= isr_class ? apic->tpr : isr_class;
 }
 
+int lapic_awaited(const struct lapic *apic)
+{
+	int vector = highest_requested(apic), in_service = highest(apic->isr);
+
+	if (vector < 0 || !(apic->svr & SVR_ENABLED) || apic->disabled)
+		return LAPIC_NO_VECTOR;
+	return in_service < 0 || (vector & 0xf0) > (in_service & 0xf0) ? vector : LAPIC_NO_VECTOR;
+}
+
 int lapic_pending(const struct lapic *apic)
 {
 	int vector = highest_requested(apic);
@@ -150,27 +162,36 @@ int lapic_pending(const struct lapic *apic)
 /* ---- lazy EOI */
 void lapic_set_assist(struct lapic *apic, u32 *word)
 {
-	lapic_settle(apic);
+	lapic_withdraw(apic);
 	apic->assist = word;
+}
+
+static void ended_without_a_word(struct lapic *apic)
+{
 	apic->no_eoi = false;
+	apic->eois_saved++;
+	lapic_end_of_interrupt(apic);
+}
+
+void lapic_withdraw(struct lapic *apic)
+{
+	if (!apic->assist)
+		return;
+	u32 before = __atomic_fetch_and(apic->assist, ~HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST);
+
+	if (apic->no_eoi && !(before & HV_APIC_ASSIST_NO_EOI))
+		ended_without_a_word(apic);
+	apic->no_eoi = false; /* not ended yet: it will be by an exit */
 }
 
 void lapic_settle(struct lapic *apic)
 {
 	if (!apic->no_eoi)
 		return;
-	/* asked once: a request that comes after this is looked at again, after its kick */
-	bool needed = highest_requested(apic) >= 0;
-	u32 before = needed ? __atomic_fetch_and(apic->assist, ~HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST) :
-			      __atomic_load_n(apic->assist, __ATOMIC_SEQ_CST);
-
-	if (before & HV_APIC_ASSIST_NO_EOI) { /* not ended yet: where that is needed, it will be by an exit */
-		apic->no_eoi = !needed;
-		return;
-	}
-	apic->no_eoi = false;
-	apic->eois_saved++;
-	lapic_end_of_interrupt(apic);
+	if (highest_requested(apic) >= 0) /* a request that comes after this is looked at again, after its kick */
+		lapic_withdraw(apic);
+	else if (!(__atomic_load_n(apic->assist, __ATOMIC_SEQ_CST) & HV_APIC_ASSIST_NO_EOI))
+		ended_without_a_word(apic);
 }
 
 void lapic_accept(struct lapic *apic, u8 vector)
@@ -180,8 +201,12 @@ void lapic_accept(struct lapic *apic, u8 vector)
 		return;
 	apic->isr[vector >> 6] |= 1ull << (vector & 63);
 	/* an end that somebody waits for must be told */
-	if (!apic->assist || highest_requested(apic) >= 0 || get_bit(apic->level, vector))
+	if (!apic->assist)
 		return;
+	if (highest_requested(apic) >= 0 || get_bit(apic->level, vector)) {
+		lapic_withdraw(apic); /* a guest may have put anything there */
+		return;
+	}
 	apic->no_eoi = true;
 	__atomic_fetch_or(apic->assist, HV_APIC_ASSIST_NO_EOI, __ATOMIC_SEQ_CST);
 }
@@ -442,13 +467,14 @@ bool lapic_write(struct lapic *apic, u32 reg, u64 value)
 		apic->tpr = low & 0xff;
 		return true;
 	case LAPIC_EOI:
+		lapic_withdraw(apic); /* a guest may end what it need not */
 		lapic_end_of_interrupt(apic);
 		return true;
 	case LAPIC_LDR:
-		apic->ldr = low & 0xff000000;
+		apic->ldr = apic->x2apic ? apic->ldr : low & 0xff000000;
 		return !apic->x2apic;
 	case LAPIC_DFR:
-		apic->dfr = low | 0x0fffffff;
+		apic->dfr = apic->x2apic ? apic->dfr : low | 0x0fffffff;
 		return !apic->x2apic;
 	case LAPIC_SVR:
 		apic->svr = low & 0x1ff;
@@ -468,7 +494,7 @@ bool lapic_write(struct lapic *apic, u32 reg, u64 value)
 		write_icr(apic, apic->x2apic ? value : (apic->icr & ~0xffffffffull) | low);
 		return true;
 	case LAPIC_ICR_HIGH:
-		apic->icr = (u64)low << 32 | (u32)apic->icr;
+		apic->icr = apic->x2apic ? apic->icr : (u64)low << 32 | (u32)apic->icr;
 		return !apic->x2apic;
 	case LAPIC_LVT_TIMER:
 		write_timer_lvt(apic, low);

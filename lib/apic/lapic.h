@@ -95,7 +95,7 @@ struct lapic {
 };
 
 void lapic_init(struct lapic *apic, u32 id, u32 timer_hz, const struct lapic_ops *ops, void *ctx);
-/* power-on state; keeps identity */
+/* as INIT leaves it: identity, mode (SDM figure 11-27) and an INIT or start-up interrupt that waits are kept */
 void lapic_reset(struct lapic *apic);
 
 /* ask for a fixed interrupt. auto_eoi: taken without an in-service bit (SynIC SINTs). Any thread. */
@@ -112,6 +112,8 @@ bool lapic_extint(const struct lapic *apic);
 
 /* highest vector that may interrupt now, or LAPIC_NO_VECTOR; does not look at RFLAGS.IF */
 int lapic_pending(const struct lapic *apic);
+/* the same but for the task priority, which the guest may lower without a word (CR8) */
+int lapic_awaited(const struct lapic *apic);
 /*
  * Lazy EOI (TLFS 10.3.5): the first word of the guest's VP assist page, or NULL. Where nothing else waits, an accepted vector is
  * marked there as one that the guest need not end; it clears the mark instead.
@@ -119,6 +121,8 @@ int lapic_pending(const struct lapic *apic);
 void lapic_set_assist(struct lapic *apic, u32 *word);
 /* what the guest ended that way is ended; before lapic_pending() is asked */
 void lapic_settle(struct lapic *apic);
+/* and the mark is taken back: the guest's memory says nothing any more that is known here only */
+void lapic_withdraw(struct lapic *apic);
 /* the processor takes vector (from lapic_pending) */
 void lapic_accept(struct lapic *apic, u8 vector);
 void lapic_end_of_interrupt(struct lapic *apic);

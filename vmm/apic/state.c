@@ -143,7 +143,7 @@ static int restore_synic(struct synic *y, struct bytes b)
 
 void vapic_save(struct vapic *v, struct saver *s)
 {
-	lapic_settle(&v->lapic);
+	lapic_withdraw(&v->lapic); /* the mark in the guest's memory is not ours to restore */
 	save_lapic(v, s);
 	save_synic(&v->synic, s);
 }

@@ -198,14 +198,6 @@ void vapic_set_assist_page(struct vapic *v, u64 value)
 	lapic_set_assist(&v->lapic, word.iov_base);
 }
 
-void vapic_reset(struct vapic *v)
-{
-	int sipi = atomic_load(&v->lapic.sipi_vector);
-
-	lapic_reset(&v->lapic);
-	atomic_store(&v->lapic.sipi_vector, sipi); /* it may already be on its heels */
-}
-
 /* ---- registers */
 static bool hypervisor_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 {

@@ -46,8 +46,6 @@ enum vapic_result { VAPIC_DONE, VAPIC_FAULT, VAPIC_NOT_MINE };
 enum vapic_result vapic_msr(struct vapic *v, u32 msr, bool write, u64 *value);
 /* an access to the APIC's page, size 1 to 8; false: there is none at this address now */
 bool vapic_mmio(struct vapic *v, u64 gpa, u64 *value, unsigned size, bool write);
-/* INIT: the APIC as after power-on */
-void vapic_reset(struct vapic *v);
 /* the APIC itself: what is pending, accept, INIT and SIPI, task priority */
 struct lapic *vapic_lapic(struct vapic *v);
 /* records of the APIC and the SynIC into the open one. The VP does not run. */

@@ -184,6 +184,9 @@ static int pic_restore(struct device *dev, struct bytes b)
 			h[k] = h[k] != 0; /* what is not a bool must not become one */
 		__builtin_memcpy(&p->half[i], h, sizeof(struct pic_half));
 	}
+	p->output = pending(&p->half[0]) >= 0;
+	if (p->set_output)
+		p->set_output(p, p->output);
 	return 0;
 }
 

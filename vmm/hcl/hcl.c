@@ -83,6 +83,8 @@ static void forget_dirty(struct hcl_vp *vp, u32 name, u64 value)
 		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_FLAGS;
 	} else if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_GS) {
 		vp->page->dirty &= ~(u32)HV_REGISTER_CLASS_SEGMENT;
+	} else if (name == HV_REGISTER_PENDING_INTERRUPTION) {
+		vp->page->pending_interruption = value;
 	} else if (name == HV_X64_REGISTER_CR8) {
 		vp->page->cr8 = value;
 	} else if (name == HV_X64_REGISTER_RSP) {

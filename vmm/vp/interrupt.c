@@ -59,7 +59,7 @@ static int take_init_and_sipi(struct vp *vp)
 	int r = 0;
 
 	if (atomic_load_explicit(&a->init_pending, memory_order_relaxed) && atomic_exchange(&a->init_pending, false)) {
-		vapic_reset(vp->apic);
+		lapic_reset(a);
 		r = vp_reset_registers(vp);
 		vp->halted = vp->event_queued = false;
 		vp->wait_for_sipi = vp->index != 0; /* the first processor starts at the reset vector */
@@ -136,7 +136,7 @@ static int inject(struct vp *vp)
 	bool nmi = atomic_load_explicit(&a->nmi_pending, memory_order_relaxed), extint;
 	int vector = next_vector(vp, &extint), r = 0;
 
-	if (!nmi && vector < 0)
+	if (!nmi && vector < 0 && lapic_awaited(a) < 0)
 		return ask_for_window(vp, 0);
 	const struct hv_register_page *s = hcl_state(&vp->hcl);
 
@@ -159,9 +159,12 @@ static int inject(struct vp *vp)
 	}
 	if (r || vp->halted)
 		return r;
+	/* also for what the task priority holds back: the guest lowers CR8 without an exit */
+	int awaited = extint ? LAPIC_NO_VECTOR : lapic_awaited(a);
+
 	return ask_for_window(vp, (nmi ? HV_DELIVERABILITY_NMI : 0) |
-					  (vector < 0 ? 0 : HV_DELIVERABILITY_INTERRUPT) |
-					  (vector < 0 || extint ? 0 : FIELD_PREP(HV_DELIVERABILITY_PRIORITY, vector >> 4)));
+					  (extint || awaited >= 0 ? HV_DELIVERABILITY_INTERRUPT : 0) |
+					  (awaited < 0 ? 0 : FIELD_PREP(HV_DELIVERABILITY_PRIORITY, awaited >> 4)));
 }
 
 int interrupt_enter(struct vp *vp)

@@ -1,7 +1,7 @@
 /*
  * A virtual processor as saved state: what VTL0 has for itself, from the hypervisor; what the VTLs share, from the run page; and
  * the local APIC where it is played here. Not in it: registers beyond FXSAVE (they stay in the processor, VTL2 does not use
- * them), MTRRs and the hypervisor's own APIC and SynIC, which no public register names.
+ * them), interrupt shadow and NMI mask, MTRRs and the hypervisor's own APIC and SynIC, which no public register names.
  */
 #include <errno.h>
 #include <string.h>
@@ -28,6 +28,11 @@ static const u32 private_registers[] = {
 	HV_X64_REGISTER_SFMASK, HV_X64_REGISTER_TSC_AUX,
 	HV_REGISTER_INTERNAL_ACTIVITY_STATE, HV_REGISTER_PENDING_INTERRUPTION, HV_REGISTER_PENDING_EVENT0,
 	HV_REGISTER_DELIVERABILITY_NOTIFICATIONS,
+};
+
+/* beside what the run page has */
+static const u32 shared_registers[] = {
+	HV_X64_REGISTER_DR0, HV_X64_REGISTER_DR0 + 1, HV_X64_REGISTER_DR0 + 2, HV_X64_REGISTER_DR3, HV_X64_REGISTER_DR6,
 };
 
 static void save_private(struct vp *vp, struct saver *s)
@@ -70,8 +75,8 @@ static void save_shared(struct vp *vp, struct saver *s)
 	union hv_register_value value;
 
 	saver_put(s, &vp->hcl.run->context, sizeof(vp->hcl.run->context));
-	for (u32 name = HV_X64_REGISTER_DR0; name <= HV_X64_REGISTER_DR3; name++) {
-		int r = hcl_get(&vp->hcl, name, &value);
+	for (size_t i = 0; i < ARRAY_SIZE(shared_registers); i++) {
+		int r = hcl_get(&vp->hcl, shared_registers[i], &value);
 
 		s->error = s->error ? s->error : r;
 		saver_u64(s, value.u64[0]);
@@ -86,8 +91,8 @@ static int restore_shared(struct vp *vp, struct bytes b)
 
 	if (!bytes_copy(&b, &vp->hcl.run->context, sizeof(vp->hcl.run->context)))
 		return -EPROTO;
-	for (u32 name = HV_X64_REGISTER_DR0; !r && name <= HV_X64_REGISTER_DR3; name++)
-		r = bytes_u64(&b, &value) ? hcl_set64(&vp->hcl, name, value) : -EPROTO;
+	for (size_t i = 0; !r && i < ARRAY_SIZE(shared_registers); i++)
+		r = bytes_u64(&b, &value) ? hcl_set64(&vp->hcl, shared_registers[i], value) : -EPROTO;
 	return r;
 }
 

@@ -54,7 +54,10 @@ static void save_vp(struct op *op, int ignored)
 	struct worker_vp *v = container_of(op, struct worker_vp, pause);
 
 	v->state = (struct saver){ 0 };
-	vp_save(&v->vp, &v->state);
+	if (v->vp.wait && !v->vp.wait_done)
+		v->state.error = -EBUSY; /* in the middle of an access that a device answers later */
+	else
+		vp_save(&v->vp, &v->state);
 	one_done(v->worker);
 }
 

@@ -260,6 +260,47 @@ static void ended_without_being_told(void **state)
 	lapic_request(&a, 0x61, true, false);
 	lapic_accept(&a, 0x61);
 	assert_int_equal(word, 0);
+	assert_true(lapic_write(&a, LAPIC_EOI, 0));
+	/* a guest that ends what it need not; one whose page had rubbish in it */
+	lapic_request(&a, 0x41, false, false);
+	lapic_accept(&a, 0x41);
+	assert_int_equal(word, 1);
+	assert_true(lapic_write(&a, LAPIC_EOI, 0));
+	assert_int_equal(word, 0);
+	assert_int_equal(lapic_ppr(&a), 0);
+	word = 1;
+	lapic_request(&a, 0x61, true, false);
+	lapic_accept(&a, 0x61);
+	assert_int_equal(word, 0);
+	assert_true(lapic_write(&a, LAPIC_EOI, 0));
+	/* the page is set again, the APIC is reset: no mark stays that nobody knows of */
+	lapic_request(&a, 0x41, false, false);
+	lapic_accept(&a, 0x41);
+	lapic_set_assist(&a, &word);
+	assert_int_equal(word, 0);
+	assert_true(lapic_write(&a, LAPIC_EOI, 0));
+	lapic_request(&a, 0x41, false, false);
+	lapic_accept(&a, 0x41);
+	lapic_request_sipi(&a, 0x9a);
+	lapic_reset(&a);
+	assert_int_equal(word, 0);
+	assert_int_equal(a.sipi_vector, 0x9a); /* on the heels of its INIT */
+	assert_true(a.x2apic);
+}
+
+static void awaited_whatever_the_priority(void **state)
+{
+	struct lapic a = fresh(0, true);
+
+	assert_true(lapic_write(&a, LAPIC_TPR, 0x80));
+	lapic_request(&a, 0x51, false, false);
+	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR);
+	assert_int_equal(lapic_awaited(&a), 0x51);
+	lapic_request(&a, 0x91, false, false);
+	lapic_accept(&a, 0x91);
+	assert_int_equal(lapic_awaited(&a), LAPIC_NO_VECTOR);
+	assert_false(lapic_write(&a, LAPIC_ICR_HIGH, 7));
+	assert_int_equal(a.icr >> 32, 0);
 }
 
 int main(void)
@@ -275,6 +316,7 @@ int main(void)
 		cmocka_unit_test(errors_are_latched),
 		cmocka_unit_test(whom_an_ipi_is_for),
 		cmocka_unit_test(ended_without_being_told),
+		cmocka_unit_test(awaited_whatever_the_priority),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

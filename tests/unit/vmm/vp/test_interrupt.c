@@ -236,6 +236,22 @@ static void an_event_that_waits_is_not_overwritten(void **state)
 	assert_int_equal(injected(c), 0x91);
 }
 
+/* nor is an NMI lost that a cancelled run left behind */
+static void an_nmi_that_waits_is_not_overtaken(void **state)
+{
+	struct cpu *c = &bed->cpus[0];
+
+	x2apic(c);
+	vp_assert_interrupt(&bed->machine, &(struct ioapic_message){ .destination = 0, .delivery_mode = LAPIC_NMI });
+	sim_run(bed->sim, sim_now_ns(bed->sim) + 1000);
+	assert_true(get(c, HV_REGISTER_PENDING_INTERRUPTION) & HV_PENDING_INTERRUPTION);
+	assert_vector(0x41, 0);
+	assert_int_equal(injected(c), -1);
+	set(c, HV_REGISTER_PENDING_INTERRUPTION, 0); /* taken */
+	play(c);
+	assert_int_equal(injected(c), 0x41);
+}
+
 static void hlt_parks_until_an_interrupt(void **state)
 {
 	struct cpu *c = &bed->cpus[0];
@@ -311,6 +327,8 @@ static void task_priority_is_one_with_cr8(void **state)
 	assert_int_equal(get(c, HV_X64_REGISTER_CR8), 5);
 	assert_vector(0x51, 0);
 	assert_int_equal(injected(c), -1);
+	/* the guest may lower it without an exit: the hypervisor is asked to tell */
+	assert_int_equal(get(c, HV_REGISTER_DELIVERABILITY_NOTIFICATIONS), HV_DELIVERABILITY_INTERRUPT | 5 << 2);
 	assert_int_equal(rdmsr(c, 0x808), 0x57);
 	c->fake.page.cr8 = 4; /* the guest's mov to CR8 */
 	play(c);
@@ -562,6 +580,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_interrupt_is_injected_when_it_can_be_taken), TEST(an_event_that_waits_is_not_overwritten),
+		TEST(an_nmi_that_waits_is_not_overtaken),
 		TEST(hlt_parks_until_an_interrupt), TEST(init_and_sipi_start_a_processor),
 		TEST(task_priority_is_one_with_cr8), TEST(end_of_interrupt_without_an_exit), TEST(xapic_by_memory),
 		TEST(synic_and_timers), TEST(the_8259s_come_by_lint0), TEST(state_goes_round),
