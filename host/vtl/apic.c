@@ -11,8 +11,6 @@ static void send(struct vp *vp, enum vtl vtl, struct lapic *from, u64 icr)
 {
 	u32 mode = icr >> 8 & 7;
 
-	if (mode == LAPIC_INIT && icr & LAPIC_ICR_LEVEL && !(icr & LAPIC_ICR_ASSERT))
-		return; /* INIT level de-assert does nothing on processors of this century */
 	if (vtl == VTL2 && (mode == LAPIC_INIT || mode == LAPIC_STARTUP))
 		return; /* VTL2's processors are started by HvCallStartVirtualProcessor */
 	for (u32 i = 0; i < vp->partition->vp_count; i++) {

@@ -14,7 +14,7 @@
 
 LOG_DOMAIN("kvm");
 
-#define MSR_TSC_DEADLINE 0x6e0u
+#define LAPIC_MSR_TSC_DEADLINE 0x6e0u
 
 static const struct {
 	int number;
@@ -86,12 +86,12 @@ static int filter_msrs(int vm, bool no_apic)
 	/* without an in-kernel APIC KVM swallows TSC_DEADLINE silently */
 	filter.ranges[1] = (struct kvm_msr_filter_range){
 		.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-		.base = MSR_TSC_DEADLINE, .nmsrs = 1, .bitmap = deny_one,
+		.base = LAPIC_MSR_TSC_DEADLINE, .nmsrs = 1, .bitmap = deny_one,
 	};
 	if (no_apic) /* else KVM keeps it */
 		filter.ranges[2] = (struct kvm_msr_filter_range){
 			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-			.base = MSR_APIC_BASE, .nmsrs = 1, .bitmap = deny_one,
+			.base = LAPIC_MSR_BASE, .nmsrs = 1, .bitmap = deny_one,
 		};
 	if (ioctl(vm, KVM_ENABLE_CAP, &cap))
 		return log_err(-errno, "KVM_CAP_X86_USER_SPACE_MSR");

@@ -56,8 +56,9 @@ static void report_crash(struct vp *vp, enum vtl vtl, u64 control)
 /* registers of what the partition does not have: local APIC, SynIC, synthetic timers */
 static bool is_apic_msr(u32 msr)
 {
-	return msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE || (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST) ||
-	       msr == HV_MSR_APIC_FREQUENCY || (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
+	return msr == LAPIC_MSR_BASE || msr == LAPIC_MSR_TSC_DEADLINE ||
+	       (msr >= LAPIC_MSR_X2APIC_FIRST && msr <= LAPIC_MSR_X2APIC_LAST) || msr == HV_MSR_APIC_FREQUENCY ||
+	       (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
 }
 
 /* VTL2 may take over its guest's crash reports too */
@@ -94,9 +95,9 @@ bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret)
 	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: *ret = per->crash[msr - HV_MSR_CRASH_P0]; return true;
 	case HV_MSR_CRASH_CTL: *ret = HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_MESSAGE; return true;
 	case HV_MSR_TSC_INVARIANT: *ret = 1; return vtl == VTL0;
-	case MSR_TSC_DEADLINE: *ret = per->apic.tsc_deadline; return true;
-	case MSR_X2APIC_FIRST ... MSR_X2APIC_LAST:
-		return x2apic_mode(vp, vtl) && lapic_read(&per->apic, msr - MSR_X2APIC_FIRST, ret);
+	case LAPIC_MSR_TSC_DEADLINE: *ret = per->apic.tsc_deadline; return true;
+	case LAPIC_MSR_X2APIC_FIRST ... LAPIC_MSR_X2APIC_LAST:
+		return x2apic_mode(vp, vtl) && lapic_read(&per->apic, msr - LAPIC_MSR_X2APIC_FIRST, ret);
 	}
 	return false;
 }
@@ -143,9 +144,9 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 	case HV_MSR_CRASH_CTL: report_crash(vp, vtl, value); return true;
 	case HV_MSR_TSC_INVARIANT: return vtl == VTL0;
 	case HV_MSR_REENLIGHTENMENT ... HV_MSR_TSC_EMULATION_STATUS: return true; /* the partition never migrates */
-	case MSR_TSC_DEADLINE: lapic_set_tsc_deadline(&per->apic, value); return true;
-	case MSR_X2APIC_FIRST ... MSR_X2APIC_LAST:
-		return x2apic_mode(vp, vtl) && lapic_write(&per->apic, msr - MSR_X2APIC_FIRST, value);
+	case LAPIC_MSR_TSC_DEADLINE: lapic_set_tsc_deadline(&per->apic, value); return true;
+	case LAPIC_MSR_X2APIC_FIRST ... LAPIC_MSR_X2APIC_LAST:
+		return x2apic_mode(vp, vtl) && lapic_write(&per->apic, msr - LAPIC_MSR_X2APIC_FIRST, value);
 	}
 	return false;
 }

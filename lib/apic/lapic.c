@@ -438,6 +438,8 @@ static void write_icr(struct lapic *apic, u64 icr)
 		note_error(apic, ESR_SEND_ILLEGAL_VECTOR);
 		return;
 	}
+	if ((icr >> 8 & 7) == LAPIC_INIT && icr & LAPIC_ICR_LEVEL && !(icr & LAPIC_ICR_ASSERT))
+		return; /* INIT level de-assert does nothing on processors of this century */
 	apic->ops->send(apic->ctx, apic, apic->icr);
 }
 

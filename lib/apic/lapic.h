@@ -15,7 +15,12 @@
 #define LAPIC_LEN 0x1000u
 #define LAPIC_NO_VECTOR (-1)
 
-/* IA32_APIC_BASE, MSR 1Bh */
+/* MSRs of an APIC; in x2APIC mode register n is FIRST + n */
+#define LAPIC_MSR_BASE 0x1bu
+#define LAPIC_MSR_TSC_DEADLINE 0x6e0u
+#define LAPIC_MSR_X2APIC_FIRST 0x800u
+#define LAPIC_MSR_X2APIC_LAST 0x8ffu
+/* IA32_APIC_BASE */
 #define LAPIC_BASE_BSP BIT(8)
 #define LAPIC_BASE_X2APIC BIT(10)
 #define LAPIC_BASE_ENABLED BIT(11)
@@ -61,7 +66,7 @@ enum lapic_mode { LAPIC_FIXED, LAPIC_LOWEST, LAPIC_SMI, LAPIC_RESERVED, LAPIC_NM
 struct lapic;
 
 struct lapic_ops {
-	/* the APIC sends an IPI; called on the owner's thread */
+	/* the APIC sends an IPI, never an INIT level de-assert; called on the owner's thread */
 	void (*send)(void *ctx, struct lapic *from, u64 icr);
 	/* a level-triggered vector, or any if the embedder wants to know, was ended */
 	void (*eoi)(void *ctx, struct lapic *apic, u8 vector, bool level);

@@ -8,10 +8,6 @@
 
 LOG_DOMAIN("apic");
 
-#define MSR_APIC_BASE 0x1bu
-#define MSR_TSC_DEADLINE 0x6e0u
-#define MSR_X2APIC_FIRST 0x800u
-#define MSR_X2APIC_LAST 0x8ffu
 #define TIMER_HZ 200000000u /* as Hyper-V's; the guest reads it from HV_MSR_APIC_FREQUENCY */
 #define NS_PER_TICK 100u    /* of the reference counter */
 #define CALIBRATION_NS 1000000000ull
@@ -37,12 +33,12 @@ static u64 reference_time(void *ctx)
 {
 	struct vapic *v = ctx;
 	struct reference *r = &v->reference;
-	u64 ticks;
+	u64 now = exec_now_ns(v->exec), ticks;
 
-	if ((!r->valid || exec_now_ns(v->exec) - r->ns > CALIBRATION_NS) &&
-	    v->all->ops->reference_counter(v->all->ctx, v->index, &ticks))
-		*r = (struct reference){ exec_now_ns(v->exec), ticks, true };
-	return r->ticks + (exec_now_ns(v->exec) - r->ns) / NS_PER_TICK;
+	if ((r->valid && now - r->ns <= CALIBRATION_NS) || !v->all->ops->reference_counter(v->all->ctx, v->index, &ticks))
+		return r->ticks + (now - r->ns) / NS_PER_TICK;
+	*r = (struct reference){ exec_now_ns(v->exec), ticks, true };
+	return ticks;
 }
 
 static u64 now_ns_of(void *ctx)
@@ -117,8 +113,6 @@ static void send_ipi(void *ctx, struct lapic *from, u64 icr)
 	struct vapic *v = ctx;
 	u32 mode = icr >> 8 & 7;
 
-	if (mode == LAPIC_INIT && icr & LAPIC_ICR_LEVEL && !(icr & LAPIC_ICR_ASSERT))
-		return; /* INIT level de-assert does nothing on processors of this century */
 	v->ipis++;
 	for (unsigned i = 0; i < v->all->count; i++) {
 		struct vapic *target = &v->all->vps[i];
@@ -229,12 +223,12 @@ static bool hypervisor_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 static bool apic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 {
 	switch (msr) {
-	case MSR_APIC_BASE:
+	case LAPIC_MSR_BASE:
 		if (write)
 			return lapic_set_base(&v->lapic, *value);
 		*value = lapic_base(&v->lapic);
 		return true;
-	case MSR_TSC_DEADLINE:
+	case LAPIC_MSR_TSC_DEADLINE:
 		if (write)
 			lapic_set_tsc_deadline(&v->lapic, *value);
 		*value = v->lapic.tsc_deadline;
@@ -242,7 +236,7 @@ static bool apic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 	}
 	if (!v->lapic.x2apic)
 		return false;
-	msr -= MSR_X2APIC_FIRST;
+	msr -= LAPIC_MSR_X2APIC_FIRST;
 	return write ? lapic_write(&v->lapic, msr, *value) : lapic_read(&v->lapic, msr, value);
 }
 
@@ -250,8 +244,8 @@ enum vapic_result vapic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 {
 	bool hypervisor = msr == HV_MSR_APIC_FREQUENCY || (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
 
-	if (!hypervisor && msr != MSR_APIC_BASE && msr != MSR_TSC_DEADLINE &&
-	    (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST))
+	if (!hypervisor && msr != LAPIC_MSR_BASE && msr != LAPIC_MSR_TSC_DEADLINE &&
+	    (msr < LAPIC_MSR_X2APIC_FIRST || msr > LAPIC_MSR_X2APIC_LAST))
 		return VAPIC_NOT_MINE;
 	return (hypervisor ? hypervisor_msr : apic_msr)(v, msr, write, value) ? VAPIC_DONE : VAPIC_FAULT;
 }

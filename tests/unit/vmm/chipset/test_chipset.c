@@ -206,7 +206,7 @@ static void rtc_interrupts(void **state)
 	ioapic_write(0x10 + 2 * 8, 0x38);
 	ioapic_write(0x11 + 2 * 8, 0);
 	wait_ms(300);
-	/* the alarm: at each minute's 22nd second, for now */
+	/* the alarm: at each minute's 22nd second, whatever the minute and the hour */
 	set_cmos(1, 0x22);
 	set_cmos(3, 0xff);
 	set_cmos(5, 0xc0);
