@@ -1,4 +1,4 @@
-SRCS := text.c host_tree.c plan.c kernel_tree.c command_line.c boot_params.c
+SRCS := text.c host_tree.c allocate.c plan.c kernel_tree.c command_line.c boot_params.c
 DEPS := lib/dtb lib/core
 FLAVOURS := native host fuzz bare
 PROG := shim

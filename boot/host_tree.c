@@ -40,6 +40,18 @@ static bool need_u32(struct reader *r, const struct dtb_node *node, const char *
 	return true;
 }
 
+/* a property that need not be there; *ret is not touched then */
+static bool may_u64(struct reader *r, const struct dtb_node *node, const char *name, u64 *ret)
+{
+	struct dtb_property p;
+
+	if (!dtb_property(node, name, &p))
+		return true;
+	if (p.len != 8 || !dtb_cell64(&p, 0, ret))
+		return bad(r, "node %s, property %s: %u bytes, must be 8", node->name, name, p.len);
+	return !(*ret & (PAGE_SIZE - 1)) || bad(r, "node %s, property %s: 0x%lx, must be pages", node->name, name, *ret);
+}
+
 static bool need_value(struct reader *r, const struct dtb_node *node, const char *name, u32 wanted)
 {
 	u32 value;
@@ -134,6 +146,7 @@ static bool read_memory(struct reader *r, const struct dtb_node *node)
 		return bad(r, "node %s, property device_type: \"%s\", must be \"memory\"", node->name, device);
 	if (dtb_property(node, IGVM_DT_IGVM_TYPE, &type) && !need_u32(r, node, IGVM_DT_IGVM_TYPE, &m.igvm_type))
 		return false;
+	m.vtl2 = m.igvm_type == IGVM_MEMORY_TYPE_VTL2_PROTECTABLE;
 	if (!need_u32(r, node, "numa-node-id", &m.numa_node) || !need_property(r, node, "reg", &reg))
 		return false;
 	if (!reg.len || reg.len % 16)
@@ -264,8 +277,11 @@ static bool read_openhcl(struct reader *r, const struct dtb_node *node)
 
 	if (!need_string(r, node, "memory-allocation-mode", &mode))
 		return false;
-	if (!dtb_name_is(mode, "host"))
-		return bad(r, "node openhcl, property memory-allocation-mode: \"%s\"; this image needs \"host\"", mode);
+	t->vtl2_allocates = dtb_name_is(mode, "vtl2");
+	if (!t->vtl2_allocates && !dtb_name_is(mode, "host"))
+		return bad(r, "node openhcl, property memory-allocation-mode: \"%s\", must be \"host\" or \"vtl2\"", mode);
+	if (!may_u64(r, node, "memory-size", &t->vtl2_memory_size) || !may_u64(r, node, "mmio-size", &t->vtl2_mmio_size))
+		return false;
 	if (dtb_property(node, "vtl0-alias-map", &p)) {
 		if (p.len != 8 || !dtb_cell64(&p, 0, &t->alias_map))
 			return bad(r, "node openhcl, property vtl0-alias-map: %u bytes, must be 8", p.len);

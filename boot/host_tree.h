@@ -23,6 +23,7 @@ struct host_memory {
 	u64 base, size;
 	u32 igvm_type; /* IGVM_MEMORY_TYPE_* */
 	u32 numa_node;
+	bool vtl2; /* VTL2's own: given as VTL2 protectable, or taken (allocate.h) */
 };
 
 struct host_range {
@@ -44,6 +45,8 @@ struct host_tree {
 	struct host_memory memory[HOST_MEMORY_MAX]; /* sorted, not overlapping */
 	struct host_vmbus vmbus_vtl0, vmbus_vtl2;
 	bool com3;
+	bool vtl2_allocates; /* memory-allocation-mode "vtl2": */
+	u64 vtl2_memory_size, vtl2_mmio_size; /* 0: not said */
 	bool has_alias_map;
 	u64 alias_map;
 	u32 entropy_len;

@@ -36,7 +36,7 @@ static void put_memory(struct dtb_writer *w, const struct host_tree *tree)
 	for (u32 i = 0; i < tree->memory_count; i++) {
 		const struct host_memory *m = &tree->memory[i];
 
-		if (m->igvm_type != IGVM_MEMORY_TYPE_VTL2_PROTECTABLE)
+		if (!m->vtl2)
 			continue;
 		dtb_node_at(w, "memory", m->base);
 		dtb_text(w, "device_type", "memory");
@@ -92,7 +92,11 @@ static void put_openhcl(struct dtb_writer *w, const struct host_tree *tree, cons
 	dtb_node(w, "openhcl");
 	put_cells(w, 2, 2);
 	dtb_text(w, "isolation-type", "none");
-	dtb_text(w, "memory-allocation-mode", "host");
+	dtb_text(w, "memory-allocation-mode", tree->vtl2_allocates ? "vtl2" : "host");
+	if (tree->vtl2_memory_size)
+		dtb_u64(w, "memory-size", tree->vtl2_memory_size);
+	if (tree->vtl2_mmio_size)
+		dtb_u64(w, "mmio-size", tree->vtl2_mmio_size);
 	if (tree->has_alias_map)
 		dtb_u64(w, "vtl0-alias-map", tree->alias_map);
 	for (u32 i = 0; i < plan->range_count; i++)

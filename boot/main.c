@@ -1,3 +1,4 @@
+#include "boot/allocate.h"
 #include "boot/boot_params.h"
 #include "boot/command_line.h"
 #include "boot/host_tree.h"
@@ -140,7 +141,7 @@ _Noreturn void shim_main(u64 base, u64 params_offset)
 
 	good = host_tree_read((const void *)(base + p->device_tree), p->device_tree_size, &tree, err);
 	open_console();
-	if (!good || !plan_make(&tree, p, base, &plan, err))
+	if (!good || !allocate_vtl2(&tree, p, base, err) || !plan_make(&tree, p, base, &plan, err))
 		fail(err);
 	line = allocate(BOOT_COMMAND_LINE_SIZE, PAGE_SIZE);
 	if (!command_line_make((const struct openhcl_command_line *)(base + p->command_line), tree.bootargs, line, err))

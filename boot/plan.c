@@ -36,7 +36,7 @@ static bool is_covered(const struct host_tree *tree, u64 base, u64 size)
 	for (u32 i = 0; i < tree->memory_count && at < end; i++) {
 		const struct host_memory *m = &tree->memory[i];
 
-		if (m->igvm_type == IGVM_MEMORY_TYPE_VTL2_PROTECTABLE && range_within(at, 1, m->base, m->size))
+		if (m->vtl2 && range_within(at, 1, m->base, m->size))
 			at = m->base + m->size;
 	}
 	return at >= end;
@@ -108,7 +108,7 @@ bool plan_make(const struct host_tree *tree, const struct shim_params *p, u64 ba
 	}
 	for (u32 i = 0; i < tree->memory_count; i++) {
 		const struct host_memory *m = &tree->memory[i];
-		bool done = m->igvm_type == IGVM_MEMORY_TYPE_VTL2_PROTECTABLE ?
+		bool done = m->vtl2 ?
 			split_vtl2(ret, m, err) :
 			add_range(ret, m->base, m->size, OPENHCL_MEMORY_VTL0, m->igvm_type, m->numa_node, err);
 

@@ -34,7 +34,7 @@ static void put_memory(struct dtb_writer *w, const struct load_range *m)
 	dtb_text(w, "device_type", "memory");
 	dtb_u64s(w, "reg", reg, 2);
 	dtb_u32(w, IGVM_DT_IGVM_TYPE, m->type);
-	dtb_u32(w, "numa-node-id", 0);
+	dtb_u32(w, "numa-node-id", m->numa_node);
 	dtb_end_node(w);
 }
 
@@ -83,7 +83,11 @@ static void put_com3(struct dtb_writer *w)
 static void put_openhcl(struct dtb_writer *w, const struct load_request *q)
 {
 	dtb_node(w, "openhcl");
-	dtb_text(w, "memory-allocation-mode", "host");
+	dtb_text(w, "memory-allocation-mode", q->vtl2_allocates ? "vtl2" : "host");
+	if (q->vtl2_allocates) {
+		dtb_u64(w, "memory-size", q->vtl2.size);
+		dtb_u64(w, "mmio-size", q->vtl2_mmio_size);
+	}
 	if (q->entropy_len) {
 		dtb_node(w, "entropy");
 		dtb_bytes(w, "reg", q->entropy, q->entropy_len);

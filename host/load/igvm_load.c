@@ -129,7 +129,7 @@ static int check_required(struct loader *l, const struct igvm_header *h)
 	if (protectable && !range_within(gpa, r->number_of_bytes, vtl2->base, vtl2->size))
 		return load_bad(l, "header %u: the image needs VTL2 memory from 0x%lx, 0x%x bytes; it gets 0x%lx, 0x%lx bytes",
 				h->index, gpa, r->number_of_bytes, vtl2->base, vtl2->size);
-	if (!is_in_ram(l->request, gpa, r->number_of_bytes, protectable))
+	if (!is_in_ram(l->request, gpa, r->number_of_bytes, protectable && !l->request->vtl2_allocates))
 		return load_bad(l, "header %u: the image needs memory%s at 0x%lx, 0x%x bytes, which the machine does not have",
 				h->index, protectable ? " for VTL2" : "", gpa, r->number_of_bytes);
 	return 0;
@@ -239,12 +239,12 @@ int igvm_load(const struct igvm_file *file, const struct load_request *request, 
 	return r;
 }
 
-int igvm_vtl2_needs(const struct igvm_file *file, u64 *ret_size, u64 *ret_align, char *err, size_t err_len)
+int igvm_vtl2_needs(const struct igvm_file *file, u64 *ret_base, u64 *ret_size, u64 *ret_align, char *err, size_t err_len)
 {
 	struct loader l = { .file = file, .err = err, .err_len = err_len };
 	struct igvm_cursor c = igvm_headers(file);
 	struct igvm_header h;
-	u64 size = 0, align = 2 * MiB;
+	u64 base = 0, size = 0, align = 2 * MiB;
 	int r = find_platform(&l);
 
 	while (!r && igvm_next(&c, &h)) {
@@ -253,13 +253,16 @@ int igvm_vtl2_needs(const struct igvm_file *file, u64 *ret_size, u64 *ret_align,
 		if (h.type == IGVM_RELOCATABLE_REGION)
 			align = h.body.relocatable.relocation_alignment;
 		if (h.type == IGVM_REQUIRED_MEMORY && !size &&
-		    h.body.required.flags & IGVM_REQUIRED_MEMORY_VTL2_PROTECTABLE)
+		    h.body.required.flags & IGVM_REQUIRED_MEMORY_VTL2_PROTECTABLE) {
+			base = h.body.required.gpa;
 			size = h.body.required.number_of_bytes;
+		}
 	}
 	if (!r && !size)
 		r = load_bad(&l, "the file does not say how much memory VTL2 needs (REQUIRED_MEMORY)");
 	if (r)
 		return r;
+	*ret_base = base;
 	*ret_size = size;
 	*ret_align = align;
 	return 0;

@@ -22,6 +22,7 @@ struct load_cpu {
 struct load_range {
 	u64 base, size; /* size 0: not there */
 	u32 type; /* IGVM_MEMORY_TYPE_*; not used for MMIO */
+	u32 numa_node;
 };
 
 struct load_request {
@@ -31,6 +32,12 @@ struct load_request {
 	const struct load_range *ram; /* VTL0 and VTL2-protectable ranges, sorted, not overlapping */
 	u32 ram_count;
 	struct load_range vtl2; /* where VTL2 is to lie */
+	/*
+	 * memory-allocation-mode "vtl2": VTL2 takes vtl2.size bytes out of the RAM, the image's place (vtl2.base) among
+	 * them; and vtl2_mmio_size of VTL0's high MMIO when it has no MMIO of its own
+	 */
+	bool vtl2_allocates;
+	u64 vtl2_mmio_size;
 	struct load_range vtl0_mmio[2], vtl2_mmio[2];
 	u32 vtl0_connection_id, vtl2_connection_id;
 	const char *bootargs;
@@ -55,7 +62,8 @@ int igvm_load(const struct igvm_file *file, const struct load_request *request, 
 	      u32 *ret_count, char *err, size_t err_len) __must_check;
 
 /*
- * what VTL2 needs, for choosing request->vtl2: bytes, and how the base must be aligned. -EINVAL with a
- * line in err.
+ * what VTL2 needs, for choosing request->vtl2: where it was built for, bytes, and how another base must be aligned.
+ * -EINVAL with a line in err.
  */
-int igvm_vtl2_needs(const struct igvm_file *file, u64 *ret_size, u64 *ret_align, char *err, size_t err_len) __must_check;
+int igvm_vtl2_needs(const struct igvm_file *file, u64 *ret_base, u64 *ret_size, u64 *ret_align, char *err,
+		    size_t err_len) __must_check;

@@ -26,7 +26,8 @@ LOG_DOMAIN("machine");
 #define LOW_MMIO_VTL0_BASE 0xfa000000ull
 #define LOW_MMIO_VTL0_SIZE 0x4000000ull
 #define HIGH_MMIO_BASE 0xfe0000000ull
-#define HIGH_MMIO_SIZE 0xff00000ull
+#define HIGH_MMIO_ROOM 0x10000000ull
+#define HIGH_MMIO_SIZE (HIGH_MMIO_ROOM - MiB) /* a gap, as above */
 #define REGISTERS_MAX 64
 #define CRASHES_IN_A_ROW 50u /* without a guest that ran: more is no bad luck */
 
@@ -181,57 +182,127 @@ static void on_get_event(void *ctx, enum get_event event, const char *text)
 
 /* ---- memory map */
 
-/* VTL0's RAM from 0, around the low MMIO gap; VTL2's behind all of it */
-static void plan_memory(struct machine *m, u64 vtl2_size)
+/* VTL0's RAM from 0, around the low MMIO gap, and VTL2's where it was asked for; by address */
+static void plan_memory(struct machine *m, u64 vtl2_size, u64 image_base)
 {
-	u64 low = MIN(m->options->memory, LOW_MMIO_BASE), high = m->options->memory - low;
-	u32 n = 0;
+	enum vtl2_place place = m->options->vtl2_place;
+	u64 low_end = LOW_MMIO_BASE - (place == VTL2_LOW ? vtl2_size : 0);
+	u64 low = MIN(m->options->memory, low_end), high = m->options->memory - low, end = high ? 4 * GiB + high : low;
+	struct partition_config *c = &m->config;
 
-	m->config.ram[n++] = (struct partition_ram){ 0, low, false };
-	if (high)
-		m->config.ram[n++] = (struct partition_ram){ 4 * GiB, high, false };
-	u64 end = high ? 4 * GiB + high : low;
-
-	m->vtl2_base = ALIGN_UP(end, 2 * MiB);
+	m->vtl2_size = vtl2_size;
+	m->vtl2_base = place == VTL2_LOW ? low_end : place == VTL2_SELF ? image_base : ALIGN_UP(end, 2 * MiB);
+	if (place == VTL2_HIGH)
+		m->vtl2_base = MAX(m->vtl2_base, 4 * GiB);
 	if (m->vtl2_base < LOW_MMIO_BASE && m->vtl2_base + vtl2_size > LOW_MMIO_BASE)
 		m->vtl2_base = 4 * GiB;
-	m->vtl2_size = vtl2_size;
-	m->config.ram[n++] = (struct partition_ram){ m->vtl2_base, vtl2_size, true };
-	m->config.ram_count = n;
-	m->config.mmio_high_base = MAX(HIGH_MMIO_BASE, ALIGN_UP(m->vtl2_base + m->vtl2_size, GiB));
-	m->config.mmio_high_size = HIGH_MMIO_SIZE;
+	c->ram_count = 0;
+	c->ram[c->ram_count++] = (struct partition_ram){ 0, low, false };
+	if (place == VTL2_LOW)
+		c->ram[c->ram_count++] = (struct partition_ram){ m->vtl2_base, vtl2_size, true };
+	if (high)
+		c->ram[c->ram_count++] = (struct partition_ram){ 4 * GiB, high, false };
+	if (place == VTL2_BEHIND || place == VTL2_HIGH)
+		c->ram[c->ram_count++] = (struct partition_ram){ m->vtl2_base, vtl2_size, true };
+	const struct partition_ram *last = &c->ram[c->ram_count - 1];
+
+	c->mmio_high_base = MAX(HIGH_MMIO_BASE, ALIGN_UP(last->base + last->size, GiB));
+	c->mmio_high_size = place == VTL2_SELF ? 2 * HIGH_MMIO_ROOM : HIGH_MMIO_SIZE;
+}
+
+static u8 bits_for(u32 count)
+{
+	u8 bits = 0;
+
+	while (1u << bits < count)
+		bits++;
+	return bits;
+}
+
+/* an APIC id is socket, core, thread; numbers that are no powers of two leave gaps */
+static void plan_cpus(struct machine *m)
+{
+	const struct options *o = m->options;
+	struct partition_config *c = &m->config;
+	u32 threads = o->threads, cores = o->cpus / o->sockets / threads, largest = 0;
+
+	c->vp_count = o->cpus;
+	c->thread_bits = bits_for(threads);
+	c->core_bits = bits_for(cores);
+	for (u32 i = 0; i < o->cpus; i++) {
+		u32 socket = i / (cores * threads), core = i / threads % cores;
+
+		c->apic_ids[i] = o->apic_id_count ? o->apic_ids[i] :
+				 (socket << c->core_bits | core) << c->thread_bits | i % threads;
+		largest = MAX(largest, c->apic_ids[i]);
+	}
+	if (o->apic_id_count)
+		c->core_bits = bits_for(largest + 1);
+}
+
+static u32 add_ram(struct load_range *ranges, u32 count, struct load_range range)
+{
+	ranges[count] = range;
+	return count + 1;
+}
+
+/* the partition's RAM, the guest's cut into nodes; the firmware's belongs to the first */
+static u32 list_ram(const struct machine *m, struct load_range *ret)
+{
+	u32 nodes = m->options->numa_nodes, node = 0, count = 0;
+	u64 each = ALIGN_DOWN(m->options->memory / nodes, 2 * MiB), left = nodes > 1 ? each : m->options->memory;
+
+	for (u32 i = 0; i < m->config.ram_count; i++) {
+		const struct partition_ram *r = &m->config.ram[i];
+
+		if (r->vtl2) {
+			count = add_ram(ret, count, (struct load_range){ r->base, r->size,
+									 IGVM_MEMORY_TYPE_VTL2_PROTECTABLE, 0 });
+			continue;
+		}
+		for (u64 at = r->base, end = r->base + r->size, len; at < end; at += len) {
+			if (!left)
+				left = ++node == nodes - 1 ? ~0ull : each;
+			len = MIN(left, end - at);
+			count = add_ram(ret, count, (struct load_range){ at, len, IGVM_MEMORY_TYPE_MEMORY, node });
+			left -= len;
+		}
+	}
+	return count;
 }
 
 static int load_image(struct machine *m)
 {
 	struct load_cpu cpus[PARTITION_MAX_VPS] = { 0 };
-	struct load_range ram[PARTITION_MAX_RAM];
+	struct load_range ram[PARTITION_MAX_RAM + NUMA_MAX];
 	struct load_register registers[REGISTERS_MAX];
 	u8 entropy[64];
 	char why[256];
 	u32 count;
 	u64 high = m->config.mmio_high_base;
+	bool self = m->options->vtl2_place == VTL2_SELF;
 
 	for (u32 i = 0; i < m->options->cpus; i++)
-		cpus[i].apic_id = i;
-	for (u32 i = 0; i < m->config.ram_count; i++)
-		ram[i] = (struct load_range){m->config.ram[i].base, m->config.ram[i].size,
-					     m->config.ram[i].vtl2 ? IGVM_MEMORY_TYPE_VTL2_PROTECTABLE
-								   : IGVM_MEMORY_TYPE_MEMORY};
+		cpus[i] = (struct load_cpu){ m->config.apic_ids[i], i * m->options->numa_nodes / m->options->cpus };
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return log_err(-errno, "entropy for the firmware");
 	struct load_request request = {
 		.memory = { io_memory, m },
 		.cpus = cpus, .cpu_count = m->options->cpus,
-		.ram = ram, .ram_count = m->config.ram_count,
-		.vtl2 = { m->vtl2_base, m->vtl2_size, 0 },
-		.vtl0_mmio = { { LOW_MMIO_VTL0_BASE, LOW_MMIO_VTL0_SIZE, 0 }, { high, HIGH_MMIO_SIZE, 0 } },
-		.vtl2_mmio = { { LOW_MMIO_BASE, LOW_MMIO_VTL2_SIZE, 0 }, { high + 0x10000000, HIGH_MMIO_SIZE, 0 } },
+		.ram = ram, .ram_count = list_ram(m, ram),
+		.vtl2 = { .base = m->vtl2_base, .size = m->vtl2_size }, .vtl2_allocates = self,
+		.vtl0_mmio = { { .base = LOW_MMIO_VTL0_BASE, .size = LOW_MMIO_VTL0_SIZE },
+			       { .base = high, .size = self ? 2 * HIGH_MMIO_ROOM : HIGH_MMIO_SIZE } },
+		.vtl2_mmio_size = HIGH_MMIO_ROOM,
 		.vtl0_connection_id = VMBUS_CONNECTION_LEGACY, .vtl2_connection_id = VMBUS_CONNECTION_REDIRECT_VTL2,
 		.bootargs = m->options->vtl2_append, .com3 = m->options->vtl2_console != NULL,
 		.entropy = entropy, .entropy_len = sizeof(entropy),
 	};
 
+	if (!self) {
+		request.vtl2_mmio[0] = (struct load_range){ .base = LOW_MMIO_BASE, .size = LOW_MMIO_VTL2_SIZE };
+		request.vtl2_mmio[1] = (struct load_range){ .base = high + HIGH_MMIO_ROOM, .size = HIGH_MMIO_SIZE };
+	}
 	if (igvm_load(&m->igvm, &request, registers, REGISTERS_MAX, &count, why, sizeof(why)))
 		return log_err(-EINVAL, "%s cannot be loaded: %s", m->options->igvm, why);
 	for (u32 i = 0; i < count; i++)
@@ -321,20 +392,21 @@ static int read_image(struct machine *m)
 {
 	char why[256];
 	int r = file_read(m->options->igvm, IMAGE_MAX, &m->image, &m->image_len);
-	u64 size, align;
+	u64 base, size, align;
 
 	if (r)
 		return log_err(r, "--igvm %s cannot be read; 'make image' builds one", m->options->igvm);
 	if (igvm_open(m->image, m->image_len, &m->igvm, why, sizeof(why)))
 		return log_err(-EINVAL, "--igvm %s: %s", m->options->igvm, why);
-	if (igvm_vtl2_needs(&m->igvm, &size, &align, why, sizeof(why)))
+	if (igvm_vtl2_needs(&m->igvm, &base, &size, &align, why, sizeof(why)))
 		return log_err(-EINVAL, "--igvm %s: %s", m->options->igvm, why);
 	if (m->options->vtl2_memory && m->options->vtl2_memory < size)
 		log_at(LOG_WARN, "--vtl2-memory %luM is less than the %luM this image asks for",
 		       m->options->vtl2_memory / MiB, size / MiB);
 	m->config.mmio_hole_base = LOW_MMIO_BASE;
 	m->config.no_apic = m->options->no_apic;
-	plan_memory(m, m->options->vtl2_memory ? m->options->vtl2_memory : ALIGN_UP(size, 2 * MiB));
+	plan_cpus(m);
+	plan_memory(m, m->options->vtl2_memory ? m->options->vtl2_memory : ALIGN_UP(size, 2 * MiB), base);
 	return 0;
 }
 
@@ -455,7 +527,6 @@ int machine_create(const struct options *options, struct machine **ret)
 	m->options = options;
 	m->debug_fd = -1;
 	m->end_work.run = handle_end;
-	m->config.vp_count = options->cpus;
 	m->config.ops = &partition_callbacks;
 	m->config.ctx = m;
 	m->loop = loop_create();

@@ -10,14 +10,21 @@
 
 #include "host/vtl/partition.h"
 
+#define APIC_ID_MAX 32767u /* of an interrupt message with extended destination */
+
 static const char help[] =
 	"Usage: pvhost [OPTION]...\n"
 	"Run a VTL2 paravisor and its guest on KVM, as Hyper-V would.\n"
 	"\n"
 	"  --igvm FILE            the firmware image (default: paravane.igvm of the build this program belongs to)\n"
-	"  --cpus N               virtual processors (default 1)\n"
+	"  --cpus N[,sockets=S][,threads=T]\n"
+	"                         virtual processors (default 1), in S sockets (1), T of them a core (1)\n"
+	"  --apic-ids LIST        their APIC ids, e.g. 0,2,8-10,300; one socket, one thread a core\n"
+	"  --numa N               that many NUMA nodes with equal parts of processors and memory (default 1)\n"
 	"  --memory SIZE          the guest's memory, e.g. 512M, 2G (default 1G)\n"
-	"  --vtl2-memory SIZE     the firmware's memory (default: what the image asks for)\n"
+	"  --vtl2-memory [SIZE][,at=low|high|self]\n"
+	"                         the firmware's memory (default: what the image asks for), below or above 4 GiB, or where\n"
+	"                         it decides itself, out of --memory (default: behind the guest's)\n"
 	"  --apic hypervisor|none none: the guest gets no local APIC, SynIC and synthetic timers of the hypervisor's; the\n"
 	"                         firmware plays them, if told with --vtl2-append PARAVANE_APIC=vmm (default: hypervisor)\n"
 	"  --serial BACKEND       COM1, and given a second time COM2: stdio, null, file:PATH, unix:PATH\n"
@@ -76,6 +83,85 @@ static int bad(const char *option, const char *value, const char *want)
 	return -EINVAL;
 }
 
+static bool parse_number(const char *text, u64 max, u32 *ret)
+{
+	u64 number;
+
+	if (*text < '0' || *text > '9' || !parse_size(text, &number) || number > max)
+		return false;
+	*ret = (u32)number;
+	return true;
+}
+
+/* the texts below are ours to cut: arguments of main() */
+static int set_cpus(struct options *o, char *text)
+{
+	char *rest = NULL, *word = strtok_r(text, ",", &rest);
+
+	if (!word || !parse_number(word, 1000, &o->cpus))
+		return bad("cpus", word ? word : "", "is not a number of processors");
+	while ((word = strtok_r(NULL, ",", &rest))) {
+		if (!strncmp(word, "sockets=", 8) && parse_number(word + 8, PARTITION_MAX_VPS, &o->sockets) && o->sockets)
+			continue;
+		if (strncmp(word, "threads=", 8) || !parse_number(word + 8, PARTITION_MAX_VPS, &o->threads) || !o->threads)
+			return bad("cpus", word, "is neither sockets=N nor threads=N");
+	}
+	return 0;
+}
+
+static int add_apic_ids(struct options *o, u32 first, u32 last)
+{
+	for (u32 id = first; id <= last; id++) {
+		if (o->apic_id_count == PARTITION_MAX_VPS)
+			return -E2BIG;
+		for (u32 i = 0; i < o->apic_id_count; i++)
+			if (o->apic_ids[i] == id)
+				return -EEXIST;
+		o->apic_ids[o->apic_id_count++] = id;
+	}
+	return 0;
+}
+
+static int set_apic_ids(struct options *o, char *text)
+{
+	char *rest = NULL;
+
+	o->apic_id_count = 0;
+	for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+		char *dash = strchr(word, '-');
+		u32 first, last;
+
+		if (dash)
+			*dash = 0;
+		if (!parse_number(word, APIC_ID_MAX, &first) || (dash && !parse_number(dash + 1, APIC_ID_MAX, &last)) ||
+		    (dash && last < first))
+			return bad("apic-ids", word, "is neither an id of 0 to 32767 nor FIRST-LAST");
+		int r = add_apic_ids(o, first, dash ? last : first);
+
+		if (r)
+			return bad("apic-ids", word, r == -EEXIST ? "was given before" : "64 are the most");
+	}
+	return o->apic_id_count ? 0 : bad("apic-ids", text, "names no id");
+}
+
+static int set_vtl2_memory(struct options *o, char *text)
+{
+	static const char *const places[] = { [VTL2_LOW] = "at=low", [VTL2_HIGH] = "at=high", [VTL2_SELF] = "at=self" };
+	char *rest = NULL;
+
+	for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+		enum vtl2_place place = VTL2_LOW;
+
+		while (place <= VTL2_SELF && strcmp(word, places[place]))
+			place++;
+		if (place <= VTL2_SELF)
+			o->vtl2_place = place;
+		else if (!parse_size(word, &o->vtl2_memory))
+			return bad("vtl2-memory", word, "is neither a size such as 64M nor at=low, at=high, at=self");
+	}
+	return 0;
+}
+
 static int add_nvme(struct options *o, const char *text)
 {
 	char why[320];
@@ -97,7 +183,6 @@ static int add_nvme(struct options *o, const char *text)
 	return 0;
 }
 
-/* the text is ours to cut: an argument of main() */
 static int set_crash_dumps(struct options *o, char *text)
 {
 	char *rest = NULL, *word = strtok_r(text, ",", &rest);
@@ -121,6 +206,15 @@ static int check(const struct options *o)
 	snprintf(number, sizeof(number), "%u", o->cpus);
 	if (!o->cpus || o->cpus > PARTITION_MAX_VPS)
 		return bad("cpus", number, "must be between 1 and 64");
+	if (o->apic_id_count && o->apic_id_count != o->cpus)
+		return bad("cpus", number, "is not how many --apic-ids there are");
+	if (o->apic_id_count && (o->sockets > 1 || o->threads > 1))
+		return bad("cpus", number, "sockets= and threads= do not go with --apic-ids");
+	if (o->cpus % (o->sockets * o->threads))
+		return bad("cpus", number, "is not a multiple of sockets times threads");
+	snprintf(number, sizeof(number), "%u", o->numa_nodes);
+	if (!o->numa_nodes || o->numa_nodes > NUMA_MAX || o->numa_nodes > o->cpus)
+		return bad("numa", number, "must be between 1 and 8, and no more than there are processors");
 	snprintf(number, sizeof(number), "%luM", o->memory / MiB);
 	if (o->memory < 128 * MiB || o->memory % (2 * MiB))
 		return bad("memory", number, "must be at least 128M and a multiple of 2M");
@@ -154,7 +248,8 @@ static int find_image(struct options *o)
 int options_parse(int argc, char **argv, struct options *ret)
 {
 	static const struct option known[] = {
-		{ "igvm", 1, NULL, 'i' }, { "cpus", 1, NULL, 'c' }, { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
+		{ "igvm", 1, NULL, 'i' }, { "cpus", 1, NULL, 'c' }, { "apic-ids", 1, NULL, 'I' }, { "numa", 1, NULL, 'U' },
+		 { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
 		{ "apic", 1, NULL, 'a' },
@@ -165,11 +260,10 @@ int options_parse(int argc, char **argv, struct options *ret)
 	u32 serials = 0;
 	int c;
 
-	*ret = (struct options){ .name = "vm", .serial = { "stdio", "null" }, .cpus = 1, .memory = GiB, .log = "notice",
+	*ret = (struct options){ .name = "vm", .serial = { "stdio", "null" }, .cpus = 1, .sockets = 1, .threads = 1,
+				.numa_nodes = 1, .memory = GiB, .log = "notice",
 				.crash_max_size = GiB, .crash_max_count = 16 };
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
-		u64 number = 0;
-
 		switch (c) {
 		case 'a':
 			if (strcmp(optarg, "hypervisor") && strcmp(optarg, "none"))
@@ -178,17 +272,24 @@ int options_parse(int argc, char **argv, struct options *ret)
 			break;
 		case 'i': ret->igvm = optarg; break;
 		case 'c':
-			if (!parse_size(optarg, &number) || number > 1000)
-				return bad("cpus", optarg, "is not a number of processors");
-			ret->cpus = (u32)number;
+			if (set_cpus(ret, optarg))
+				return -EINVAL;
+			break;
+		case 'I':
+			if (set_apic_ids(ret, optarg))
+				return -EINVAL;
+			break;
+		case 'U':
+			if (!parse_number(optarg, 1000, &ret->numa_nodes))
+				return bad("numa", optarg, "is not a number of nodes");
 			break;
 		case 'm':
 			if (!parse_size(optarg, &ret->memory))
 				return bad("memory", optarg, "is not a size such as 512M or 2G");
 			break;
 		case 'M':
-			if (!parse_size(optarg, &ret->vtl2_memory))
-				return bad("vtl2-memory", optarg, "is not a size such as 64M");
+			if (set_vtl2_memory(ret, optarg))
+				return -EINVAL;
 			break;
 		case 's':
 			if (serials == 2)

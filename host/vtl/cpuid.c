@@ -26,10 +26,12 @@ struct cpuid_table {
 #define ECX1_HYPERVISOR BIT(31)
 /* leaf 7 EBX: what needs XSAVE */
 #define EBX7_AVX_FAMILY (BIT(5) | BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
+#define EBX0_AMD 0x68747541u   /* "Auth" */
+#define EBX0_HYGON 0x6f677948u /* "Hygo" */
 #define ECX81_SVM BIT(2)
+#define ECX81_TOPOEXT BIT(22)
 #define ECX81_XOP BIT(11)
 #define ECX81_FMA4 BIT(16)
-#define ECX81_TOPOEXT BIT(22)
 
 /* has this VTL a local APIC, and what goes with it, of the hypervisor's? */
 static bool has_apic(const struct vp *vp, enum vtl vtl)
@@ -83,27 +85,72 @@ static void add_hypervisor_leaves(struct cpuid_table *t, const struct vp *vp, en
 	add(t, 0x40000082, 0, 0, 0, 0);
 }
 
-/* one socket, one thread a core: the extended topology leaf says the APIC id is the core's number */
+static u32 apic_id(const struct vp *vp)
+{
+	return vp->partition->config.apic_ids[vp->index];
+}
+
+/* how many VPs have an APIC id that begins as this one's does, but for the low bits */
+static u32 sharing(const struct vp *vp, u32 bits)
+{
+	const struct partition_config *c = &vp->partition->config;
+	u32 count = 0;
+
+	for (u32 i = 0; i < c->vp_count; i++)
+		count += c->apic_ids[i] >> bits == apic_id(vp) >> bits;
+	return count;
+}
+
+/* the extended topology leaf: threads of a core, then of a socket */
 static void add_topology(struct cpuid_table *t, const struct vp *vp)
 {
-	u32 count = vp->partition->vp_count, bits = 0;
+	const struct partition_config *c = &vp->partition->config;
+	u32 socket = c->thread_bits + c->core_bits;
 
-	while (1u << bits < count)
-		bits++;
 	for (u32 level = 0; level < 3; level++) {
-		add(t, 0xb, level == 1 ? bits : 0, level == 0 ? 1 : level == 1 ? count : 0,
-		    level | (level == 0 ? 1 << 8 : level == 1 ? 2 << 8 : 0), vp->index);
+		add(t, 0xb, level == 0 ? c->thread_bits : level == 1 ? socket : 0,
+		    level == 0 ? sharing(vp, c->thread_bits) : level == 1 ? sharing(vp, socket) : 0,
+		    level | (level == 0 ? 1 << 8 : level == 1 ? 2 << 8 : 0), apic_id(vp));
 		t->entries[t->header.nent - 1].index = level;
 		t->entries[t->header.nent - 1].flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
 	}
 }
 
+/* AMD's own topology leaf, without which Linux sees no threads there (APM volume 3, E.4.18) */
+static void add_amd_topology(struct cpuid_table *t, const struct vp *vp)
+{
+	const struct partition_config *c = &vp->partition->config;
+	u32 core = apic_id(vp) >> c->thread_bits & ((1u << c->core_bits) - 1);
+
+	for (u32 i = 0; i < t->header.nent; i++) {
+		struct kvm_cpuid_entry2 *e = &t->entries[i];
+
+		if (e->function == 0x80000000)
+			e->eax = MAX(e->eax, 0x8000001eu);
+		if (e->function == 0x80000001)
+			e->ecx |= (u32)ECX81_TOPOEXT;
+	}
+	add(t, 0x8000001e, apic_id(vp), (sharing(vp, c->thread_bits) - 1) << 8 | core,
+	    apic_id(vp) >> (c->thread_bits + c->core_bits), 0);
+}
+
+static bool is_amd(const struct cpuid_table *supported)
+{
+	for (u32 i = 0; i < supported->header.nent; i++)
+		if (!supported->entries[i].function)
+			return supported->entries[i].ebx == EBX0_AMD || supported->entries[i].ebx == EBX0_HYGON;
+	return false;
+}
+
 /* false: the leaf is left out */
 static bool adapt(struct kvm_cpuid_entry2 *e, const struct vp *vp, enum vtl vtl)
 {
+	/* bits of an APIC id within a socket */
+	u32 socket = vp->partition->config.thread_bits + vp->partition->config.core_bits, bits;
+
 	switch (e->function) {
 	case 1:
-		e->ebx = (e->ebx & 0xff00) | vp->partition->vp_count << 16 | vp->index << 24;
+		e->ebx = (e->ebx & 0xff00) | sharing(vp, socket) << 16 | apic_id(vp) << 24;
 		e->ecx |= (u32)(ECX1_HYPERVISOR | ECX1_X2APIC);
 		e->ecx &= ~(u32)(ECX1_MONITOR | ECX1_VMX);
 		e->edx |= (u32)(BIT(9) | BIT(28)); /* APIC, HTT */
@@ -137,8 +184,14 @@ static bool adapt(struct kvm_cpuid_entry2 *e, const struct vp *vp, enum vtl vtl)
 	case 0x80000007:
 		e->edx |= BIT(8); /* one TSC offset for the whole partition; the host's own TSC is checked at start */
 		return true;
+	case 0x8000001d: /* caches: those of level 3 are the socket's, the others the core's */
+		bits = (e->eax >> 5 & 7) > 2 ? socket : vp->partition->config.thread_bits;
+		e->eax = (e->eax & ~0x3ffc000u) | (sharing(vp, bits) - 1) << 14;
+		return true;
+	case 0x8000001e:
+		return false;
 	case 0x80000008:
-		e->ecx = (vp->partition->vp_count - 1) | 2u << 12;
+		e->ecx = (sharing(vp, socket) - 1) | socket << 12;
 		return true;
 	}
 	return true;
@@ -175,6 +228,8 @@ int cpuid_load(struct vp *vp, enum vtl vtl)
 			table.entries[table.header.nent++] = entry;
 	}
 	add_topology(&table, vp);
+	if (is_amd(&supported))
+		add_amd_topology(&table, vp);
 	add_hypervisor_leaves(&table, vp, vtl);
 	if (vtl == VTL0) {
 		pthread_mutex_lock(&p->lock);

@@ -299,17 +299,20 @@ static u16 start_vp(struct call *c)
 
 static u16 vp_index_from_apic_id(struct call *c)
 {
+	const struct partition_config *config = &c->vp->partition->config;
 	u32 header = 16;
 
 	if (c->input_len < header + c->reps * 4 || c->output_len < c->reps * 4)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	for (u32 i = c->start; i < c->reps; i++, c->done = i) {
-		u32 apic_id;
+		u32 apic_id, index = 0;
 
 		memcpy(&apic_id, c->input + header + 4 * i, 4);
-		if (apic_id >= c->vp->partition->vp_count)
+		while (index < config->vp_count && config->apic_ids[index] != apic_id)
+			index++;
+		if (index == config->vp_count)
 			return HV_STATUS_INVALID_PARAMETER;
-		memcpy(c->output + 4 * i, &apic_id, 4); /* APIC ids here are VP indexes */
+		memcpy(c->output + 4 * i, &index, 4);
 	}
 	return HV_STATUS_SUCCESS;
 }

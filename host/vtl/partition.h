@@ -47,6 +47,8 @@ struct partition_ops {
 
 struct partition_config {
 	u32 vp_count;
+	u32 apic_ids[PARTITION_MAX_VPS];
+	u8 thread_bits, core_bits; /* of an APIC id: which thread of the core (low), which core of the socket */
 	struct partition_ram ram[PARTITION_MAX_RAM];
 	u32 ram_count;
 	u64 mmio_hole_base; /* VTL0: from here to 4 GiB accesses become intercepts */

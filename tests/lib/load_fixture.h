@@ -46,8 +46,8 @@ static inline void fixture_init(struct fixture *f, u64 vtl2_base)
 	f->vtl2 = malloc(FIXTURE_VTL2_SIZE);
 	memset(f->vtl0, 0xAA, FIXTURE_VTL0_SIZE);
 	memset(f->vtl2, 0xBB, FIXTURE_VTL2_SIZE);
-	f->ram[0] = (struct load_range){ 0, FIXTURE_VTL0_SIZE, IGVM_MEMORY_TYPE_MEMORY };
-	f->ram[1] = (struct load_range){ vtl2_base, FIXTURE_VTL2_SIZE, IGVM_MEMORY_TYPE_VTL2_PROTECTABLE };
+	f->ram[0] = (struct load_range){ 0, FIXTURE_VTL0_SIZE, IGVM_MEMORY_TYPE_MEMORY, 0 };
+	f->ram[1] = (struct load_range){ vtl2_base, FIXTURE_VTL2_SIZE, IGVM_MEMORY_TYPE_VTL2_PROTECTABLE, 0 };
 	f->request = (struct load_request){
 		.memory = { fixture_at, f },
 		.cpus = f->cpus,
@@ -55,8 +55,8 @@ static inline void fixture_init(struct fixture *f, u64 vtl2_base)
 		.ram = f->ram,
 		.ram_count = 2,
 		.vtl2 = f->ram[1],
-		.vtl0_mmio = { { 0xF8000000, 0x1000000, 0 }, { 0x2000000000, 0x40000000, 0 } },
-		.vtl2_mmio = { { 0xFA000000, 0x1000000, 0 }, { 0x3000000000, 0x40000000, 0 } },
+		.vtl0_mmio = { { .base = 0xF8000000, .size = 0x1000000 }, { .base = 0x2000000000, .size = 0x40000000 } },
+		.vtl2_mmio = { { .base = 0xFA000000, .size = 0x1000000 }, { .base = 0x3000000000, .size = 0x40000000 } },
 		.vtl0_connection_id = 1,
 		.vtl2_connection_id = 0x800074,
 		.bootargs = "from_host=1",

@@ -269,7 +269,7 @@ struct synic *vapic_synic(struct vapic *v)
 }
 
 /* ---- life */
-struct vapics *vapics_create(unsigned count, struct guest *guest, const struct vapics_ops *ops, void *ctx)
+struct vapics *vapics_create(unsigned count, const u32 *ids, struct guest *guest, const struct vapics_ops *ops, void *ctx)
 {
 	struct vapics *all = calloc(1, sizeof(*all) + count * sizeof(all->vps[0]));
 
@@ -285,7 +285,7 @@ struct vapics *vapics_create(unsigned count, struct guest *guest, const struct v
 		v->all = all;
 		v->index = i;
 		v->timer.fire = timer_fired;
-		lapic_init(&v->lapic, i, TIMER_HZ, &lapic_ops, v);
+		lapic_init(&v->lapic, ids[i], TIMER_HZ, &lapic_ops, v);
 		synic_init(&v->synic, &synic_ops, v);
 	}
 	return all;

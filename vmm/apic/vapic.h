@@ -26,8 +26,9 @@ struct vapics_ops {
 	void (*eoi)(void *ctx, u8 vector);
 };
 
-/* NULL: no memory. count of APICs; APIC ids are VP indexes. */
-struct vapics *vapics_create(unsigned count, struct guest *guest, const struct vapics_ops *ops, void *ctx) __must_check;
+/* NULL: no memory. count of APICs; ids: theirs, by VP index; copied. */
+struct vapics *vapics_create(unsigned count, const u32 *ids, struct guest *guest, const struct vapics_ops *ops,
+			     void *ctx) __must_check;
 void vapics_destroy(struct vapics *all);
 struct vapic *vapics_get(struct vapics *all, unsigned vp);
 /* the VP's executor, which must be there before anything else is called for it */

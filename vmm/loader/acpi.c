@@ -245,6 +245,48 @@ static u64 madt(struct build *b, const struct partition_layout *l)
 	u32_put(b, PM_SCI_LINE);
 	u16_put(b, 0x000d);
 	aml_put(&b->a, (u8[]){ 4, 6, 0xff, 0, 0, 1 }, 6); /* NMI at LINT1 of all */
+	aml_put(&b->a, (u8[]){ 10, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0 }, 12); /* and of those told as x2APICs */
+	return end(b, at);
+}
+
+/* which node processors and memory are in */
+static u64 srat(struct build *b, const struct partition_layout *l)
+{
+	size_t at = begin(b, "SRAT", 3);
+
+	u32_put(b, 1);
+	u64_put(b, 0);
+	for (unsigned i = 0; i < l->vp_count; i++) {
+		/* processor local x2APIC affinity: has room for ids of either kind */
+		aml_put(&b->a, (u8[]){ 2, 24, 0, 0 }, 4);
+		u32_put(b, l->vp_nodes[i]);
+		u32_put(b, l->apic_ids[i]);
+		u32_put(b, 1);
+		u64_put(b, 0);
+	}
+	for (unsigned i = 0; i < l->range_count; i++) {
+		if (l->ranges[i].type != OPENHCL_MEMORY_VTL0)
+			continue;
+		aml_put(&b->a, (u8[]){ 1, 40 }, 2);
+		u32_put(b, l->ranges[i].node);
+		u16_put(b, 0);
+		u64_put(b, l->ranges[i].base);
+		u64_put(b, l->ranges[i].len);
+		u32_put(b, 0);
+		u32_put(b, 1);
+		u64_put(b, 0);
+	}
+	return end(b, at);
+}
+
+/* how far the nodes are apart: the host does not say, so all are equally far */
+static u64 slit(struct build *b, const struct partition_layout *l)
+{
+	size_t at = begin(b, "SLIT", 1);
+
+	u64_put(b, l->node_count);
+	for (unsigned i = 0; i < l->node_count * l->node_count; i++)
+		aml_byte(&b->a, i / l->node_count == i % l->node_count ? 10 : 20);
 	return end(b, at);
 }
 
@@ -254,10 +296,16 @@ int acpi_build(const struct partition_layout *layout, const struct loader_machin
 	u8 rsdp[36] = "RSD PTR ";
 
 	aml_put(&b.a, rsdp, sizeof(rsdp)); /* its place; filled in below */
-	u64 d = dsdt(&b, layout, machine), tables[] = { fadt(&b, d), madt(&b, layout) };
+	u64 d = dsdt(&b, layout, machine), tables[4] = { fadt(&b, d), madt(&b, layout) };
+	unsigned count = 2;
+
+	if (layout->node_count > 1) {
+		tables[count++] = srat(&b, layout);
+		tables[count++] = slit(&b, layout);
+	}
 	size_t at = begin(&b, "XSDT", 1);
 
-	aml_put(&b.a, tables, sizeof(tables));
+	aml_put(&b.a, tables, count * sizeof(tables[0]));
 	u64 xsdt = end(&b, at);
 
 	if (b.a.failed)

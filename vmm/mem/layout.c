@@ -119,9 +119,25 @@ static int parse_cpus(const void *fdt, struct partition_layout *l)
 		if (l->vp_count == LAYOUT_VPS_MAX)
 			return log_err(-E2BIG, "more than %u VPs", LAYOUT_VPS_MAX);
 		reg += len - 4;
+		prop_u32(fdt, node, "numa-node-id", &l->vp_nodes[l->vp_count]);
 		l->apic_ids[l->vp_count++] = (u32)reg[0] << 24 | (u32)reg[1] << 16 | (u32)reg[2] << 8 | reg[3];
 	}
 	return l->vp_count ? 0 : log_err(-EPROTO, "no cpu nodes");
+}
+
+static int count_nodes(struct partition_layout *l)
+{
+	u32 highest = 0;
+
+	for (unsigned i = 0; i < l->range_count; i++)
+		if (l->ranges[i].type == OPENHCL_MEMORY_VTL0)
+			highest = MAX(highest, l->ranges[i].node);
+	for (unsigned i = 0; i < l->vp_count; i++)
+		highest = MAX(highest, l->vp_nodes[i]);
+	if (highest >= LAYOUT_NODES_MAX)
+		return log_err(-E2BIG, "NUMA node %u, at most %u can be", highest, LAYOUT_NODES_MAX - 1);
+	l->node_count = highest + 1;
+	return 0;
 }
 
 int layout_parse(const void *fdt, size_t len, struct partition_layout *ret)
@@ -141,8 +157,10 @@ int layout_parse(const void *fdt, size_t len, struct partition_layout *ret)
 		for (unsigned i = 0; i < l->range_count; i++)
 			if (l->ranges[i].type == OPENHCL_MEMORY_VTL0)
 				l->vtl0_ram_top = l->ranges[i].base + l->ranges[i].len;
-		*ret = *l;
+		r = count_nodes(l);
 	}
+	if (!r)
+		*ret = *l;
 	free(l);
 	return r;
 }

@@ -8,6 +8,7 @@
 
 #define LAYOUT_RANGES_MAX 256
 #define LAYOUT_VPS_MAX 256
+#define LAYOUT_NODES_MAX 64
 
 struct layout_range {
 	u64 base, len;
@@ -20,10 +21,12 @@ struct partition_layout {
 	struct layout_range ranges[LAYOUT_RANGES_MAX]; /* by base, no two overlap */
 	unsigned range_count;
 	u32 apic_ids[LAYOUT_VPS_MAX];                  /* by VP index */
+	u32 vp_nodes[LAYOUT_VPS_MAX];                  /* NUMA nodes, likewise */
 	unsigned vp_count;
 	bool isolated;
 	bool host_allocated;                           /* memory-allocation-mode "host" */
 	u64 vtl0_ram_top;                              /* end of the highest VTL0 RAM range */
+	unsigned node_count;                           /* NUMA nodes that VTL0's RAM and the VPs are in: the highest and one */
 };
 
 /* -EPROTO for a tree that is malformed or contradicts itself (said), -E2BIG past the limits above */

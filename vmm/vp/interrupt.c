@@ -223,11 +223,11 @@ static void end_of_interrupt(void *ctx, u8 vector)
 	ioapic_eoi(m->ioapic, vector);
 }
 
-int vp_create_apics(struct machine *m, unsigned count)
+int vp_create_apics(struct machine *m, unsigned count, const u32 *ids)
 {
 	static const struct vapics_ops ops = { .kick = kick, .reference_counter = reference_counter, .eoi = end_of_interrupt };
 
-	m->apics = vapics_create(count, m->guest, &ops, m);
+	m->apics = vapics_create(count, ids, m->guest, &ops, m);
 	return m->apics ? 0 : log_err(-ENOMEM, "%u local APICs", count);
 }
 

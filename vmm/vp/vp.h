@@ -127,5 +127,5 @@ int vp_install_intercepts(struct hcl *hcl, bool apic) __must_check;
 int vp_register_cpuid(struct hcl *hcl, bool apic) __must_check;
 /* a fixed, NMI or other interrupt for VTL0's APICs; refusals are counted by the hypervisor and logged */
 void vp_assert_interrupt(struct machine *machine, const struct ioapic_message *message);
-/* machine->apics for count VPs; machine->vp must be set. -errno, said. */
-int vp_create_apics(struct machine *machine, unsigned count) __must_check;
+/* machine->apics for count VPs with these APIC ids; machine->vp must be set. -errno, said. */
+int vp_create_apics(struct machine *machine, unsigned count, const u32 *ids) __must_check;

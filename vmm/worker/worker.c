@@ -295,7 +295,7 @@ static int prepare(struct worker *w)
 	w->machine.ioapic = &w->ioapic;
 	w->machine.pic = &w->pic;
 	w->machine.vp = vp_of;
-	r = apic ? vp_create_apics(&w->machine, w->layout.vp_count) : 0;
+	r = apic ? vp_create_apics(&w->machine, w->layout.vp_count, w->layout.apic_ids) : 0;
 	if (r)
 		return r;
 	w->machine.event = machine_event;

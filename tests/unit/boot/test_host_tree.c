@@ -100,8 +100,12 @@ static void wrong_values(void **state)
 	expect("vmbus", "overlaps memory");
 	assert_int_equal(fdt_setprop(bad, at("/bus/vmbus-vtl2@fa000000"), "ranges", crooked, 24), 0);
 	expect("vmbus-vtl2", "ranges");
-	assert_int_equal(fdt_setprop_string(bad, at("/openhcl"), "memory-allocation-mode", "vtl2"), 0);
+	assert_int_equal(fdt_setprop_string(bad, at("/openhcl"), "memory-allocation-mode", "guest"), 0);
 	expect("openhcl", "memory-allocation-mode");
+	assert_int_equal(fdt_setprop_u32(bad, at("/openhcl"), "memory-size", 4096), 0);
+	expect("openhcl", "memory-size");
+	assert_int_equal(fdt_setprop_u64(bad, at("/openhcl"), "mmio-size", 4097), 0);
+	expect("openhcl", "mmio-size");
 	assert_int_equal(fdt_setprop(bad, at("/chosen"), "bootargs", "abc", 3), 0);
 	expect("chosen", "bootargs");
 }

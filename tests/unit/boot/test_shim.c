@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <libfdt.h>
 
+#include "boot/allocate.h"
 #include "boot/boot_params.h"
 #include "boot/command_line.h"
 #include "boot/kernel_tree.h"
@@ -104,11 +105,86 @@ static void image_outside_protectable_memory_is_refused(void **state)
 {
 	struct host_tree other = tree;
 
-	other.memory[1].igvm_type = IGVM_MEMORY_TYPE_MEMORY;
+	other.memory[1].vtl2 = false;
 	assert_false(plan_make(&other, params, BASE, &plan, err));
 	assert_non_null(strstr(err, IGVM_DT_IGVM_TYPE));
 	assert_false(plan_make(&tree, params, BASE + FIXTURE_VTL2_SIZE - PAGE_SIZE, &plan, err));
 	assert_true(plan_make(&tree, params, BASE, &plan, err));
+}
+
+#define SELF_BASE (128 * MiB)
+
+/* two nodes of 1 GiB, all VTL0's; no MMIO of VTL2's */
+static struct host_tree all_vtl0(u64 granted)
+{
+	struct host_tree t = { .vtl2_allocates = true, .vtl2_memory_size = granted, .memory_count = 2,
+			       .vmbus_vtl0 = { .mmio_count = 2 } };
+
+	t.memory[0] = (struct host_memory){ .base = 0, .size = GiB };
+	t.memory[1] = (struct host_memory){ .base = GiB, .size = GiB, .numa_node = 1 };
+	t.vmbus_vtl0.mmio[0] = (struct host_range){ 0xf8000000, MiB };
+	t.vmbus_vtl0.mmio[1] = (struct host_range){ 8 * GiB, GiB };
+	return t;
+}
+
+static void vtl2_takes_its_memory_itself(void **state)
+{
+	static struct host_tree t;
+	static struct plan taken;
+	u64 size = params->memory_size;
+
+	t = all_vtl0(0);
+	assert_true(allocate_vtl2(&t, params, SELF_BASE, err));
+	assert_int_equal(t.memory_count, 4);
+	assert_int_equal(t.memory[1].base, SELF_BASE);
+	assert_int_equal(t.memory[1].size, size);
+	assert_true(t.memory[1].vtl2 && !t.memory[0].vtl2 && !t.memory[2].vtl2 && !t.memory[3].vtl2);
+	assert_int_equal(t.memory[2].base, SELF_BASE + size);
+	assert_int_equal(t.memory[2].base + t.memory[2].size, GiB);
+	assert_true(plan_make(&t, params, SELF_BASE, &taken, err));
+	/* half of the high MMIO */
+	assert_int_equal(t.vmbus_vtl0.mmio[1].size, 512 * MiB);
+	assert_int_equal(t.vmbus_vtl2.mmio_count, 1);
+	assert_int_equal(t.vmbus_vtl2.mmio[0].base, 8 * GiB + 512 * MiB);
+
+	/* more than the image was built for: the highest memory, in units of eight pages */
+	t = all_vtl0(size + GiB + PAGE_SIZE);
+	assert_true(allocate_vtl2(&t, params, SELF_BASE, err));
+	assert_int_equal(t.memory_count, 5);
+	assert_true(t.memory[4].vtl2 && t.memory[4].numa_node == 1 && t.memory[4].size == GiB);
+	assert_true(t.memory[3].vtl2 && t.memory[3].base == GiB - 8 * PAGE_SIZE);
+	assert_true(plan_make(&t, params, SELF_BASE, &taken, err));
+}
+
+static void what_vtl2_cannot_take_is_said(void **state)
+{
+	static struct host_tree t;
+	static struct plan taken;
+
+	t = all_vtl0(params->memory_size - PAGE_SIZE);
+	assert_false(allocate_vtl2(&t, params, SELF_BASE, err));
+	assert_non_null(strstr(err, "memory-size"));
+	t = all_vtl0(2 * GiB + PAGE_SIZE);
+	assert_false(allocate_vtl2(&t, params, SELF_BASE, err));
+	assert_non_null(strstr(err, "not there"));
+	t = all_vtl0(0);
+	t.vmbus_vtl0.mmio_count = 1;
+	assert_false(allocate_vtl2(&t, params, SELF_BASE, err));
+	assert_non_null(strstr(err, "MMIO"));
+	t = all_vtl0(0);
+	t.vtl2_mmio_size = GiB;
+	assert_false(allocate_vtl2(&t, params, SELF_BASE, err));
+	/* an image that is not in RAM is found by the plan */
+	t = all_vtl0(0);
+	assert_true(allocate_vtl2(&t, params, 2 * GiB - PAGE_SIZE, err));
+	assert_false(plan_make(&t, params, 2 * GiB - PAGE_SIZE, &taken, err));
+	/* no room for one more range */
+	t = all_vtl0(0);
+	t.memory_count = HOST_MEMORY_MAX;
+	for (u32 i = 1; i < HOST_MEMORY_MAX; i++)
+		t.memory[i] = (struct host_memory){ .base = (i + 1) * GiB, .size = PAGE_SIZE };
+	assert_false(allocate_vtl2(&t, params, SELF_BASE, err));
+	assert_non_null(strstr(err, "ranges"));
 }
 
 static u64 cell64(const void *fdt, int node, const char *name, int index)
@@ -226,6 +302,8 @@ int main(void)
 		cmocka_unit_test(host_tree_is_understood),
 		cmocka_unit_test(e820_is_vtl2_memory_without_the_log),
 		cmocka_unit_test(image_outside_protectable_memory_is_refused),
+		cmocka_unit_test(vtl2_takes_its_memory_itself),
+		cmocka_unit_test(what_vtl2_cannot_take_is_said),
 		cmocka_unit_test(kernel_gets_a_tree),
 		cmocka_unit_test(command_line_joins_three_parts),
 		cmocka_unit_test(boot_params_are_complete),

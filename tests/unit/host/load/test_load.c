@@ -114,10 +114,11 @@ static void file_without_relocation_stays(void **state)
 
 static void needs_are_told(void **state)
 {
-	u64 size, align;
+	u64 base, size, align;
 
 	open_fixture("tests/igvm/fixtures/foreign.igvm", 1 * GiB);
-	assert_int_equal(igvm_vtl2_needs(&file, &size, &align, machine.err, sizeof(machine.err)), 0);
+	assert_int_equal(igvm_vtl2_needs(&file, &base, &size, &align, machine.err, sizeof(machine.err)), 0);
+	assert_int_equal(base, BUILT_AT);
 	assert_int_equal(size, 0x600000);
 	assert_int_equal(align, 2 * MiB);
 }

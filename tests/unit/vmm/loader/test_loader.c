@@ -29,6 +29,8 @@ static void make_layout(void)
 	layout.ranges[2] = (struct layout_range){ 0xf8000000, 0x3f00000, OPENHCL_MEMORY_VTL0_MMIO, 0, 0 };
 	layout.ranges[3] = (struct layout_range){ 0xfe0000000ull, 0x10000000, OPENHCL_MEMORY_VTL0_MMIO, 0, 0 };
 	layout.range_count = 4;
+	layout.vp_nodes[2] = 1;
+	layout.node_count = 2;
 }
 
 static struct guest *make_guest(u16 version)
@@ -130,10 +132,13 @@ static void tables_are_what_iasl_reads(void **state)
 		return;
 	}
 	assert_non_null(mkdtemp(dir));
-	u32 xsdt = at(buf + 24) - 0xe0000, fadt = at(buf + xsdt + 36) - 0xe0000, madt = at(buf + xsdt + 44) - 0xe0000;
+	u32 xsdt = at(buf + 24) - 0xe0000, fadt = at(buf + xsdt + 36) - 0xe0000;
+	u32 madt = at(buf + xsdt + 44) - 0xe0000;
 	u32 dsdt = at(buf + fadt + 140) - 0xe0000;
+	u32 srat = at(buf + xsdt + 52) - 0xe0000, slit = at(buf + xsdt + 60) - 0xe0000;
 	const struct { const char *name; u32 at; const char *must; } t[] = {
 		{ "dsdt", dsdt, "\"VMBUS\"" }, { "facp", fadt, "Reset Register" }, { "apic", madt, "I/O APIC" },
+		{ "srat", srat, "Apic ID : 0000012C" }, { "slit", slit, "14 0A" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {

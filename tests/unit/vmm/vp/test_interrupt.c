@@ -20,6 +20,8 @@
 #define SLOTS 0x6000u
 #define FLAGS 0x7000u
 
+static const u32 apic_ids[VPS] = { 0, 1 };
+
 struct cpu {
 	struct hcl_fake fake;
 	struct hv_message script[SCRIPT];
@@ -97,7 +99,7 @@ static int set_up(void **state)
 	bed->machine = (struct machine){ .bus = &bed->bus, .ioapic = &bed->ioapic, .pic = &bed->pic, .event = event,
 					 .sint_deliverable = sints, .vp = vp_of };
 	if (guest_create_fake(MiB, 0, &bed->machine.guest) || bus_attach(&bed->bus, &bed->ioapic.dev) ||
-	    bus_attach(&bed->bus, &bed->pic.dev) || vp_create_apics(&bed->machine, VPS))
+	    bus_attach(&bed->bus, &bed->pic.dev) || vp_create_apics(&bed->machine, VPS, apic_ids))
 		return -1;
 	for (unsigned i = 0; i < VPS; i++) {
 		struct cpu *c = &bed->cpus[i];
