@@ -27,19 +27,27 @@ VTL0_INITRD ?= $(O)/guest.initrd
 # an empty VTL0_KERNEL makes an image of the firmware alone
 VTL0_ARGS = $(if $(VTL0_KERNEL),--vtl0-kernel $(VTL0_KERNEL) --vtl0-initrd $(VTL0_INITRD) --vtl0-cmdline '$(VTL0_APPEND)')
 IMAGE ?= $(O)/paravane.igvm
+VTL2_MEMORY ?= 64M
 VTL2_KERNEL ?= $(O)/deps/kernel/vmlinux
 IMAGE_INPUTS := $(O)/bare/bin/shim $(O)/native/bin/igvmgen $(O)/initramfs.cpio.zst $(O)/deps/.target $(O)/deps/.guest
 
 $(O)/guest.initrd: tests/guests/mkinitrd $(wildcard tests/guests/initrd/*) $(addprefix $(O)/target/bin/,ports accesses fsx churn kexec) $(O)/deps/.guest
 	$(call say,INITRD,$@)
 	$(Q)tests/guests/mkinitrd $@
+$(O)/bare-guest.img: $(O)/bare/bin/bare-guest
+	$(Q)objcopy -O binary $< $@
+$(O)/deps/.guests: $(O)/.setup scripts/deps
+	@mkdir -p $(O)/deps; scripts/deps guests $(O)/deps && touch $@
+$(O)/guest-%.initrd: $(O)/guest.initrd $(O)/deps/.guests
+	$(call say,INITRD,$@)
+	$(Q)tests/guests/mkinitrd $@ $(O)/deps/guest-$*
 $(O)/root.ext4: tests/guests/mkrootfs $(wildcard tests/guests/root/*) tests/guests/initrd/agent.sh $(O)/deps/.guest
 	$(Q)tests/guests/mkrootfs $@
 root-image: $(O)/root.ext4  ## a Debian root file system for guests (wants root)
 $(IMAGE): $(IMAGE_INPUTS) $(VTL0_INITRD)
 	$(call say,IGVM,$@)
 	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(VTL2_KERNEL) --initrd $(O)/initramfs.cpio.zst \
-		--cmdline '$(VTL2_CMDLINE)' $(VTL0_ARGS) -o $@
+		--vtl2-memory $(VTL2_MEMORY) --cmdline '$(VTL2_CMDLINE)' $(VTL0_ARGS) -o $@
 image: $(IMAGE)  ## paravane.igvm, with a stock Debian guest kernel as its payload
 
 $(O)/bench.initramfs: scripts/bench/build scripts/bench/init.sh $(O)/deps/.guest | $(O)/native/bin/pvhost

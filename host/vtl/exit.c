@@ -244,6 +244,34 @@ static void triple_fault(struct vp *vp)
 	intercept_simple(vp, HVMSG_UNRECOVERABLE_EXCEPTION);
 }
 
+/* the instruction itself lies where VTL0 has no memory; false: it does not */
+static bool fetch_intercept(struct vp *vp)
+{
+	const struct vcpu *v = &vp->per[VTL0].vcpu;
+	bool long_mode = SREGS(v).efer & BIT(10) /* LMA */ && SREGS(v).cs.l;
+	u64 linear = long_mode ? REGS(v).rip : (SREGS(v).cs.base + REGS(v).rip) & 0xffffffffu, gpa;
+
+	if (!walk_linear(vp, linear, &gpa) || memory_for_vtl0(vp->partition, gpa, 1, HV_MAP_READ))
+		return false;
+	intercept_memory(vp, gpa, linear, HV_INTERCEPT_ACCESS_EXECUTE, NULL, 0, 0);
+	return true;
+}
+
+/*
+ * KVM gave up: on instructions where there is no memory, on an interrupt table or a stack there. All a guest's own doing,
+ * and so the guest's end at most.
+ */
+static void kvm_gave_up(struct vp *vp)
+{
+	const struct kvm_run *run = vp->per[VTL0].vcpu.run;
+
+	if (fetch_intercept(vp))
+		return;
+	log_guest("VP %u VTL0: KVM cannot go on at %#llx (internal error %u)", vp->index, REGS(&vp->per[VTL0].vcpu).rip,
+		  run->internal.suberror);
+	triple_fault(vp);
+}
+
 void exit_vtl0(struct vp *vp)
 {
 	struct vcpu *v = &vp->per[VTL0].vcpu;
@@ -278,8 +306,7 @@ void exit_vtl0(struct vp *vp)
 		triple_fault(vp);
 		return;
 	case KVM_EXIT_INTERNAL_ERROR:
-		dump_and_stop(vp, VTL0, run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ?
-			      "KVM could not emulate an instruction" : "KVM internal error");
+		kvm_gave_up(vp);
 		return;
 	}
 	dump_and_stop(vp, VTL0, "KVM exit reason that pvhost does not know");
@@ -287,6 +314,8 @@ void exit_vtl0(struct vp *vp)
 
 void vtl0_fault(struct vp *vp)
 {
+	const struct vcpu *v = &vp->per[VTL0].vcpu;
+	const struct kvm_vcpu_events *events = &v->run->s.regs.events;
 	struct partition *p = vp->partition;
 	struct decoded d;
 	u64 gpa;
@@ -302,16 +331,22 @@ void vtl0_fault(struct vp *vp)
 			d.linear = linear & ~(u64)(PAGE_SIZE - 1);
 		}
 		if (!memory_for_vtl0(p, gpa, 1, access)) {
-			intercept_memory(vp, gpa, d.linear, d.write, d.bytes, d.byte_count, d.length);
+			intercept_memory(vp, gpa, d.linear, d.write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ,
+					 d.bytes, d.byte_count, d.length);
 			return;
 		}
 	}
-	if (!d.byte_count && walk_linear(vp, REGS(&vp->per[VTL0].vcpu).rip, &gpa)) { /* the instruction itself lies there */
-		intercept_memory(vp, gpa, REGS(&vp->per[VTL0].vcpu).rip, false, NULL, 0, 0);
+	if (!d.byte_count && fetch_intercept(vp))
 		return;
-	}
-	/* what the decoder does not see, page tables for instance: no guest does this on purpose */
-	log_guest("VP %u VTL0: at %#llx, an access outside memory whose address was not found", vp->index,
-		  REGS(&vp->per[VTL0].vcpu).rip);
-	triple_fault(vp);
+	/*
+	 * No instruction, whatever the processor takes it for; or one with an operand that the decoder does not tell (ENTER's
+	 * frame pointers). As for what VTL2 cannot emulate. While an event is delivered the page tables or the stack lie there:
+	 * no guest does this on purpose.
+	 */
+	log_guest("VP %u VTL0: at %#llx (%02x %02x %02x %02x ...), an access outside memory whose address was not found",
+		  vp->index, REGS(v).rip, d.bytes[0], d.bytes[1], d.bytes[2], d.bytes[3]);
+	if (d.byte_count && !events->exception.injected && !events->interrupt.injected && !events->nmi.injected)
+		vp_inject_exception(vp, VTL0, 6 /* #UD */, false, 0);
+	else
+		triple_fault(vp);
 }

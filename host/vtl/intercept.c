@@ -76,11 +76,11 @@ void intercept_io(struct vp *vp)
 	deliver(vp, HVMSG_X64_IO_PORT, &m, sizeof(m), COUNT_IO_PORT);
 }
 
-void intercept_memory(struct vp *vp, u64 gpa, u64 gva, bool write, const u8 *bytes, u32 byte_count, u32 length)
+void intercept_memory(struct vp *vp, u64 gpa, u64 gva, u8 access, const u8 *bytes, u32 byte_count, u32 length)
 {
 	struct hv_memory_intercept m = { .gpa = gpa, .gva = gva, .access_info = 3 };
 
-	fill_header(vp, &m.header, length, write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ);
+	fill_header(vp, &m.header, length, access);
 	m.tpr_priority = (u8)(vp->per[VTL0].apic.tpr >> 4);
 	m.instruction_byte_count = (u8)MIN(byte_count, 16u);
 	memcpy(m.instruction_bytes, bytes, m.instruction_byte_count);

@@ -414,7 +414,7 @@ int vp_create(struct partition *p, u32 index)
 
 		per->vcpu.fd = -1;
 		synic_init(&per->synic, &synic_ops[vtl], vp);
-		lapic_init(&per->apic, p->config.apic_ids[index], APIC_TIMER_HZ, &apic_ops[vtl], vp);
+		lapic_init(&per->apic, p->config.apic_ids[index], !index, APIC_TIMER_HZ, &apic_ops[vtl], vp);
 		int r = kvm_make_vcpu(vp, vtl);
 
 		if (r)

@@ -151,7 +151,7 @@ u64 pending_interruption(struct vp *vp);
 
 /* intercept.c: tell VTL2 what VTL0 did, and switch to it */
 void intercept_io(struct vp *vp);
-void intercept_memory(struct vp *vp, u64 gpa, u64 gva, bool write, const u8 *bytes, u32 byte_count, u32 length);
+void intercept_memory(struct vp *vp, u64 gpa, u64 gva, u8 access, const u8 *bytes, u32 byte_count, u32 length);
 void intercept_msr(struct vp *vp, bool write);
 void intercept_simple(struct vp *vp, u32 type);
 void intercept_hypercall(struct vp *vp);

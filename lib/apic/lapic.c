@@ -45,11 +45,12 @@ static bool get_bit(const _Atomic u64 bits[4], u8 vector)
 	return atomic_load(&bits[vector >> 6]) >> (vector & 63) & 1;
 }
 
-void lapic_init(struct lapic *apic, u32 id, u32 timer_hz, const struct lapic_ops *ops, void *ctx)
+void lapic_init(struct lapic *apic, u32 id, bool bsp, u32 timer_hz, const struct lapic_ops *ops, void *ctx)
 {
 	apic->ops = ops;
 	apic->ctx = ctx;
 	apic->id = id;
+	apic->bsp = bsp;
 	apic->timer_hz = timer_hz;
 	apic->x2apic = apic->disabled = false;
 	apic->assist = NULL;
@@ -259,7 +260,7 @@ bool lapic_ipi_matches(const struct lapic *from, const struct lapic *target, u64
 
 u64 lapic_base(const struct lapic *apic)
 {
-	return LAPIC_BASE | (apic->id ? 0 : LAPIC_BASE_BSP) | (apic->disabled ? 0 : LAPIC_BASE_ENABLED) |
+	return LAPIC_BASE | (apic->bsp ? LAPIC_BASE_BSP : 0) | (apic->disabled ? 0 : LAPIC_BASE_ENABLED) |
 	       (apic->x2apic ? LAPIC_BASE_X2APIC : 0);
 }
 

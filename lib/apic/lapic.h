@@ -84,6 +84,7 @@ struct lapic {
 	void *ctx;
 	u32 id;
 	u32 timer_hz; /* before the divider */
+	bool bsp; /* the boot processor's */
 	bool x2apic;
 	bool disabled; /* by IA32_APIC_BASE */
 	_Atomic u64 irr[4], level[4], auto_eoi[4];
@@ -99,7 +100,7 @@ struct lapic {
 	atomic_int sipi_vector; /* -1: none */
 };
 
-void lapic_init(struct lapic *apic, u32 id, u32 timer_hz, const struct lapic_ops *ops, void *ctx);
+void lapic_init(struct lapic *apic, u32 id, bool bsp, u32 timer_hz, const struct lapic_ops *ops, void *ctx);
 /* as INIT leaves it: identity, mode (SDM figure 11-27) and an INIT or start-up interrupt that waits are kept */
 void lapic_reset(struct lapic *apic);
 

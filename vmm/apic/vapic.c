@@ -285,7 +285,7 @@ struct vapics *vapics_create(unsigned count, const u32 *ids, struct guest *guest
 		v->all = all;
 		v->index = i;
 		v->timer.fire = timer_fired;
-		lapic_init(&v->lapic, ids[i], TIMER_HZ, &lapic_ops, v);
+		lapic_init(&v->lapic, ids[i], !i, TIMER_HZ, &lapic_ops, v);
 		synic_init(&v->synic, &synic_ops, v);
 	}
 	return all;

@@ -59,7 +59,7 @@ static int check_kernel(struct load *l)
 	u64 setup = ((h->setup_sects ? h->setup_sects : 4u) + 1u) * SECTOR;
 
 	l->kernel_len = (u64)h->syssize * 16;
-	if (!range_within(setup, l->kernel_len, 0, l->kernel_file_len))
+	if (!l->kernel_len || !range_within(setup, l->kernel_len, 0, l->kernel_file_len))
 		return log_err(-ENOEXEC, "bzImage is cut: %llu + %llu of %llu bytes", (unsigned long long)setup,
 			       (unsigned long long)l->kernel_len, (unsigned long long)l->kernel_file_len);
 	l->kernel_room = MAX(h->init_size, l->kernel_len);

@@ -165,6 +165,14 @@ int layout_parse(const void *fdt, size_t len, struct partition_layout *ret)
 	return r;
 }
 
+bool layout_needs_x2apic(const struct partition_layout *l)
+{
+	for (unsigned i = 0; i < l->vp_count; i++)
+		if (l->apic_ids[i] >= 255)
+			return true;
+	return false;
+}
+
 int layout_load(struct partition_layout *ret)
 {
 	_cleanup_free_ u8 *fdt = NULL;

@@ -33,6 +33,8 @@ struct partition_layout {
 int layout_parse(const void *fdt, size_t len, struct partition_layout *ret) __must_check;
 /* reads /sys/firmware/fdt */
 int layout_load(struct partition_layout *ret) __must_check;
+/* does any VP have an APIC id that only x2APIC mode can address? The guest then starts in that mode. */
+bool layout_needs_x2apic(const struct partition_layout *layout);
 static inline bool layout_is_vtl2(u32 type)
 {
 	return type != OPENHCL_MEMORY_VTL0 && type != OPENHCL_MEMORY_VTL0_MMIO && type != OPENHCL_MEMORY_VTL2_MMIO;

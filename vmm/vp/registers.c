@@ -1,5 +1,6 @@
 /* A VP's registers for a report: by name, as many as can be had */
 #include <cpuid.h>
+#include <errno.h>
 #include <string.h>
 
 #include "vmm/vp/internal.h"
@@ -35,6 +36,20 @@ static int set_all(struct hcl_vp *vp, u32 first, u32 last, const union hv_regist
 	for (u32 name = first; !r && name <= last; name++)
 		r = hcl_set(vp, name, value);
 	return r;
+}
+
+int vp_enable_x2apic(struct vp *vp)
+{
+	u64 base;
+	int r;
+
+	if (vp->apic) {
+		struct lapic *a = vapic_lapic(vp->apic);
+
+		return lapic_set_base(a, lapic_base(a) | LAPIC_BASE_X2APIC) ? 0 : -EINVAL;
+	}
+	r = hcl_get64(&vp->hcl, HV_X64_REGISTER_APIC_BASE, &base);
+	return r ? r : hcl_set64(&vp->hcl, HV_X64_REGISTER_APIC_BASE, base | LAPIC_BASE_X2APIC);
 }
 
 int vp_reset_registers(struct vp *vp)

@@ -96,6 +96,11 @@ void vp_init(struct vp *vp, struct machine *machine, unsigned index, struct exec
  * On the VP's own thread, pinned, before exec_run(): maps the pages, sets the poll file. Registers may be set from then on.
  */
 int vp_open(struct vp *vp) __must_check;
+/*
+ * On the VP's thread, before VTL0 runs on it: its local APIC starts in x2APIC mode, as firmware leaves it where there are ids
+ * that xAPIC mode cannot address (Linux ignores processors with such ids otherwise). -errno
+ */
+int vp_enable_x2apic(struct vp *vp) __must_check;
 /* on the VP's thread: from now on idle time is VTL0's */
 void vp_start(struct vp *vp);
 /* on the VP's thread: VTL0 does not run any more on it */

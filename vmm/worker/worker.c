@@ -159,6 +159,8 @@ static void boot_vp(struct op *op, int ignored)
 
 	if (!r && v->vp.index == 0)
 		r = loader_set_registers(&v->vp.hcl, &w->entry);
+	if (!r && layout_needs_x2apic(&w->layout))
+		r = vp_enable_x2apic(&v->vp);
 	if (r) {
 		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up", NULL);
 		return;

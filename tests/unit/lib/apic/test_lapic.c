@@ -33,7 +33,7 @@ static struct lapic fresh(u32 id, bool x2apic)
 	clock_ns = 1000;
 	eois = 0;
 	memset(&apic, 0, sizeof(apic));
-	lapic_init(&apic, id, 1000000000, &ops, NULL);
+	lapic_init(&apic, id, !id, 1000000000, &ops, NULL);
 	apic.x2apic = x2apic;
 	assert_true(lapic_write(&apic, LAPIC_SVR, 0x1ff));
 	return apic;

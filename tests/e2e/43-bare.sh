@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# needs: bare-guest.img
+# A guest without a kernel (tests/guests/bare): processor modes, memory that is not its own, accesses at random; and many short
+# lives. SWEEP, INSTRUCTIONS, RESETS: how many cases, user-mode instructions among all kinds, and lives.
+. "$(dirname "$0")/lib.sh"
+SWEEP=${SWEEP:-10000} INSTRUCTIONS=${INSTRUCTIONS:-3000} RESETS=${RESETS:-6} SEED=${SEED:-7}
+said=$(mktemp)
+trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -f "$said"' EXIT
+bare() { # WORDS OPTION...: the machine is up; what the guest says goes to $said
+	local words=$1
+	shift
+	: >"$said"
+	vm -n bare up --no-wait --kernel "$O/bare-guest.img" --append "$words" --memory 512M --no-reboot "$@" >/dev/null 2>&1 || return 1
+	for _ in $(seq 50); do [ ! -S "$PARAVANE_VMS/bare/com1" ] || break; sleep 0.2; done
+	# the port is there once pvhost is: what was said before is kept for the first that listens
+	(while [ -S "$PARAVANE_VMS/bare/com1" ]; do socat -u "UNIX-CONNECT:$PARAVANE_VMS/bare/com1" - 2>/dev/null; sleep 0.3; done >>"$said") &
+}
+ended() { # it powered off by itself and found nothing wrong
+	vm -n bare wait "${1:-120}" || { vm -n bare logs | tail -n 20; return 1; }
+	! grep FAIL "$said" && grep -qx 'done: 0 wrong' "$said" || { tail -n 20 "$said"; return 1; }
+}
+
+bare "modes protect"
+check "64, 32, 16 bit and real mode; VTL2's memory from everywhere" ended
+vm -n bare down
+bare protect --apic vmm --vtl2-memory 32M,at=self
+check "VTL2's memory likewise where the firmware plays the APIC and took its memory itself" ended
+vm -n bare down
+# QEMU's translator gives up ("tcg fatal error") on some of the instructions: these are cases that it bears
+bare "seed=7 sweep=$INSTRUCTIONS"
+check "$INSTRUCTIONS accesses and instructions at random" ended
+sed -n 's/^\(instructions: .*\)/     # \1/p' "$said"
+vm -n bare down
+bare "seed=$SEED sweep=$SWEEP kinds=15" --apic vmm
+check "$SWEEP ports, MMIO, MSRs and hypercalls at random, seed $SEED" ended $((120 + SWEEP / 50))
+grep -E '^(ports|MMIO|MSRs|hypercalls): ' "$said" | sed 's/^/     # /'
+vm -n bare down
+
+# what pvhost holds, as the kernel beneath it counts
+process() {
+	vm -n bare monitor 'info process' | awk '
+		$1 == "memory_kib" { for (i = 2; i < NF; i += 2) if ($i == "Pss_Anon") print $i, $(i + 1); next }
+		{ sub(":", "", $2); print $1, $2; for (i = 3; i < NF; i += 2) print $i, $(i + 1) }'
+}
+resets() { vm -n bare monitor 'info vtl' | sed -n 's/^resets //p'; }
+lives() { # until so many resets
+	for _ in $(seq $((60 + 60 * $1))); do
+		vm -n bare list | grep -q ^bare || break
+		n=$(resets)
+		[ "${n:-0}" -lt "$1" ] || return 0
+		sleep 0.5
+	done
+	echo "${n:-no} resets"
+	return 1
+}
+grown() { join <(sort <<<"$1") <(sort <<<"$2") | awk '{ if ($3 > $2 + ($1 == "Pss_Anon" ? 1024 : 0)) { print; bad = 1 } n++ } END { exit bad || n < 3 }'; }
+vm -n bare up --no-wait --kernel "$O/bare-guest.img" --append reset --memory 512M >/dev/null 2>&1
+check "two lives" lives 2
+was=$(process)
+check "$RESETS lives" lives "$RESETS"
+now=$(process)
+check "pvhost holds no more after them" grown "$was" "$now"
+join <(sort <<<"$was") <(sort <<<"$now") | awk '{ printf "%s %s->%s ", $1, $2, $3 } END { print "" }' | sed 's/^/     # /'
+finish
