@@ -75,7 +75,7 @@ static void answered(struct link_query *q, int error, struct bytes body)
 static void run(struct fixture *f, const char *path)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct child_fds fds = { null, null, null, null };
+	struct child_fds fds = { null, null, null, null, -1 };
 
 	memset(f, 0, sizeof(*f));
 	f->child.exec = exec_create("test", -1);
