@@ -744,6 +744,8 @@ void gdb_stopped(struct gdb *g, const struct gdb_stop *stop)
 
 void gdb_sent(struct gdb *g, size_t len)
 {
+	if (!len)
+		return;
 	memmove(g->out.data, g->out.data + len, g->out.len - len);
 	g->out.len -= len;
 }

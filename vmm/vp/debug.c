@@ -3,7 +3,8 @@
  * and IRET say what the guest's own TF is afterwards; SYSCALL and SYSRET, which change TF before the trap (SFMASK, R11), are done
  * here. Interrupts are kept away by the interrupt shadow, or, where the APIC is played here, by not injecting them: other VPs may
  * be held, and a handler that waits for one would never end. What this process itself did for an instruction that exited ends
- * the step too, for then no trap comes. An exception takes TF with it in its frame, and the trap comes after its handler's IRET.
+ * the step too, for then no trap comes. An exception takes TF with it in its frame, and the trap comes after its handler's IRET;
+ * when the step was given up meanwhile, that trap is nobody's: kernels do not step themselves, so at CPL 0 it is always ours.
  *
  * Breakpoints in memory are INT3. Hypervisors that intercept #DB but cannot intercept #BP get IN AL, DX: all ports are intercepted
  * anyway, so at CPL 0 it exits where it stands.
@@ -271,6 +272,26 @@ static bool loaded_tf(struct vp *vp, const struct hv_register_page *s, u64 linea
 	return touch_linear(vp, s, linear, &image, sizeof(image), false) && (image & RFLAGS_TF);
 }
 
+/* was a trap at that privilege, or a TF that is to be loaded there, left behind by a step? */
+static bool is_leftover(struct vp *vp, unsigned cpl)
+{
+	return !cpl || atomic_load_explicit(&vp->machine->debug_stale, memory_order_relaxed);
+}
+
+/* IRET: IP, CS, flags; a TF of ours in them goes */
+static bool iret_tf(struct vp *vp, const struct hv_register_page *s, unsigned size)
+{
+	u64 at = stack_at(s);
+	u16 cs = 0, image;
+
+	if (!loaded_tf(vp, s, at + 2 * size) || !touch_linear(vp, s, at + size, &cs, sizeof(cs), false))
+		return false;
+	if (!is_leftover(vp, cs & 3) || !touch_linear(vp, s, at + 2 * size, &image, sizeof(image), false))
+		return true;
+	image &= (u16)~RFLAGS_TF;
+	return !touch_linear(vp, s, at + 2 * size, &image, sizeof(image), true);
+}
+
 static void classify(struct vp *vp, const struct hv_register_page *s)
 {
 	struct vp_debug *d = &vp->debug;
@@ -295,9 +316,9 @@ static void classify(struct vp *vp, const struct hv_register_page *s)
 		d->kind = STEP_LOADS_FLAGS;
 		d->guest_tf = loaded_tf(vp, s, stack_at(s));
 		return;
-	case 0xcf: /* IRET: IP, CS, flags */
+	case 0xcf: /* IRET */
 		d->kind = STEP_LOADS_FLAGS;
-		d->guest_tf = loaded_tf(vp, s, stack_at(s) + 2 * (wide_operand ? 8 : operand));
+		d->guest_tf = iret_tf(vp, s, wide_operand ? 8 : operand);
 		return;
 	case 0x0f:
 		if (mode != 64 || at + 1 >= count || !(s->efer & EFER_SCE))
@@ -392,10 +413,18 @@ static int disarm(struct vp *vp, bool finished)
 	if (!d->armed)
 		return 0;
 	d->armed = false;
+	if (d->event) {
+		int r = hcl_set64(&vp->hcl, HV_REGISTER_PENDING_EVENT0, d->event);
+
+		d->event = 0;
+		vp->event_queued = true;
+		if (r)
+			return r;
+	}
 	if (!s)
 		return -EIO;
 	if (!finished && !(s->rflags & RFLAGS_TF))
-		d->stale_tf = true;
+		atomic_store_explicit(&vp->machine->debug_stale, true, memory_order_relaxed);
 	if (!(s->rflags & RFLAGS_TF) == !d->guest_tf || (!finished && !(s->rflags & RFLAGS_TF)))
 		return 0;
 	return hcl_set_rflags(&vp->hcl, (s->rflags & ~RFLAGS_TF) | (d->guest_tf ? RFLAGS_TF : 0));
@@ -429,6 +458,19 @@ void vp_release(struct vp *vp, bool step, u64 from, u64 to)
 	d->to = to;
 	if (vp_may_run(vp))
 		vp_unpark(vp);
+}
+
+/* an interrupt that was accepted already would take TF into its handler's frame */
+static int hold_back(struct vp *vp)
+{
+	u64 event;
+	int r = vp->event_queued ? hcl_get64(&vp->hcl, HV_REGISTER_PENDING_EVENT0, &event) : 1;
+
+	if (r || !(event & HV_EVENT_PENDING) || FIELD_GET(HV_EVENT_TYPE, event) != HV_EVENT_TYPE_EXTINT)
+		return r < 0 ? r : 0;
+	vp->debug.event = event;
+	vp->event_queued = false;
+	return hcl_set64(&vp->hcl, HV_REGISTER_PENDING_EVENT0, 0);
 }
 
 /* HLT ends at once, as it may: else a step would last until an interrupt, and there are none */
@@ -484,6 +526,8 @@ int debug_enter(struct vp *vp)
 	if (!d->armed) {
 		d->guest_tf = s->rflags & RFLAGS_TF;
 		r = wake(vp);
+		if (!r && vp->apic)
+			r = hold_back(vp);
 		if (r)
 			return r;
 	}
@@ -581,11 +625,13 @@ static int debug_trap(struct vp *vp, u64 dr6)
 
 		return r ? r : !own;
 	}
-	if (!d->stale_tf)
-		return 0;
-	d->stale_tf = false;
 	const struct hv_register_page *s = hcl_state(&vp->hcl);
-	int r = s ? hcl_set_rflags(&vp->hcl, s->rflags & ~RFLAGS_TF) : -EIO;
+
+	if (!s)
+		return -EIO;
+	if (!is_leftover(vp, s->ss.attributes >> 5 & 3))
+		return 0;
+	int r = hcl_set_rflags(&vp->hcl, s->rflags & ~RFLAGS_TF);
 
 	return r ? r : 1;
 }

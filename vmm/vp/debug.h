@@ -34,9 +34,9 @@ struct vp_debug {
 	bool held;          /* by the debugger: VTL0 is not entered */
 	bool stepping, armed;
 	bool guest_tf;      /* RFLAGS.TF, or what the instruction will make of it, is the guest's own */
-	bool stale_tf;      /* TF of a step that was given up lies in a frame on the guest's stack */
 	bool hardware;      /* the debug registers are the debugger's */
 	enum { STEP_PLAIN, STEP_PUSHF, STEP_LOADS_FLAGS, STEP_SYSCALL, STEP_SYSRET } kind;
+	u64 event;          /* an interrupt that was about to be delivered, held back by the step */
 	u64 rip, from, to;  /* of the instruction that is stepped; of the range */
 	struct vp_hardware wanted;
 	u64 own_dr[4], own_dr7; /* the guest's, while hardware */

@@ -45,6 +45,7 @@ struct machine {
 	void (*sint_deliverable)(struct machine *, unsigned vp, u16 sints);
 	/* a debugger is attached; NULL: none. Changed while VPs run */
 	const struct vp_debug_ops *_Atomic debug;
+	atomic_bool debug_stale; /* the TF of a step that was given up may lie in a frame on one of the guest's stacks */
 	u64 crash[5];   /* HV_X64_MSR_CRASH_P0..P4, last writer wins */
 };
 

@@ -25,12 +25,14 @@ struct hard_break {
 struct gdb_vp {
 	struct gdb_server *server;
 	struct vp *vp;
-	struct op op;                /* main asks its thread: hold, read, write, release */
+	struct op op;                /* main asks its thread: read, write, release */
+	struct op hold_op;           /* and to hold, maybe while a release is still on its way */
 	struct op met_op;            /* its thread tells main */
 	struct op changed_op;
 	atomic_bool changed_posted;
-	bool busy;                   /* op is under way */
+	unsigned busy;               /* of these, under way */
 	struct gdb_registers regs;   /* its thread's while busy */
+	bool stale;                  /* it is to be read again */
 	unsigned classes;            /* to be read */
 	int result;                  /* of the last reading */
 	bool put;                    /* a writing has ended, and nobody has heard of it yet */

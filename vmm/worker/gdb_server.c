@@ -22,8 +22,14 @@ static void leave(struct gdb_server *s);
 /* ---- between main and a VP's thread */
 void gdb_vp_ask(struct gdb_vp *v, void (*fn)(struct op *, int))
 {
-	v->busy = true;
+	v->busy++;
 	exec_post(v->vp->exec, &v->op, fn, 0);
+}
+
+static void forget(struct gdb_vp *v)
+{
+	v->stale = false;
+	v->regs.valid = 0;
 }
 
 void gdb_server_wake(struct gdb_server *s)
@@ -40,7 +46,8 @@ static void answered(struct op *op, int ignored)
 {
 	struct gdb_vp *v = container_of(op, struct gdb_vp, op);
 
-	v->busy = false;
+	if (!--v->busy && v->stale)
+		forget(v);
 	gdb_server_wake(v->server);
 }
 
@@ -114,30 +121,32 @@ static void all_held(struct gdb_server *s);
 
 static void is_held(struct op *op, int ignored)
 {
-	struct gdb_vp *v = container_of(op, struct gdb_vp, op);
+	struct gdb_vp *v = container_of(op, struct gdb_vp, hold_op);
 	struct gdb_server *s = v->server;
 
-	v->busy = false;
+	v->busy--;
 	if (!--s->left)
 		all_held(s);
 }
 
 static void hold_vp(struct op *op, int ignored)
 {
-	struct gdb_vp *v = container_of(op, struct gdb_vp, op);
+	struct gdb_vp *v = container_of(op, struct gdb_vp, hold_op);
 
 	vp_hold(v->vp);
 	v->regs = (struct gdb_registers){ 0 };
 	v->put = false;
 	v->result = vp_debug_read(v->vp, GDB_CORE, &v->regs);
-	exec_post(v->server->w->main, &v->op, is_held, 0);
+	exec_post(v->server->w->main, &v->hold_op, is_held, 0);
 }
 
 static void hold_all(struct gdb_server *s)
 {
 	s->left = s->w->layout.vp_count;
-	for (unsigned i = 0; i < s->w->layout.vp_count; i++)
-		gdb_vp_ask(&s->vps[i], hold_vp);
+	for (unsigned i = 0; i < s->w->layout.vp_count; i++) {
+		s->vps[i].busy++;
+		exec_post(s->vps[i].vp->exec, &s->vps[i].hold_op, hold_vp, 0);
+	}
 }
 
 static struct gdb_stop stop_of(struct gdb_server *s, struct gdb_vp *v)
@@ -194,8 +203,9 @@ static void has_changed(struct op *op, int ignored)
 	struct gdb_vp *v = container_of(op, struct gdb_vp, changed_op);
 
 	atomic_store(&v->changed_posted, false);
+	v->stale = true; /* what is being read now may be older */
 	if (!v->busy)
-		v->regs.valid = 0;
+		forget(v);
 }
 
 static void on_changed(struct machine *m, unsigned vp)
@@ -265,6 +275,7 @@ static int begin(struct gdb_server *s)
 	if (r)
 		return r;
 	s->opcode = s->soft ? OPCODE_INT3 : OPCODE_IN_AL_DX;
+	atomic_store(&s->w->machine.debug_stale, false);
 	atomic_store(&s->w->machine.debug, &debug_ops);
 	return 0;
 }
