@@ -17,8 +17,11 @@
 #define DR6_FIXED 0xffff0ff0u
 #define DR6_BS BIT(14)
 
-/* QEMU's TCG does not intercept the exception of an INT3 instruction (target/i386: it counts as a software interrupt) */
-static bool emulated_processor(void)
+/*
+ * QEMU's TCG does not intercept the exception of an INT3 instruction (it counts as a software interrupt), and takes note of
+ * breakpoints in DR7 only when a MOV writes it, not when VMRUN loads it.
+ */
+bool debug_emulated_processor(void)
 {
 	u32 a, b, c, d;
 	char name[13] = { 0 };
@@ -34,7 +37,7 @@ u16 debug_install(struct partition *p, u64 vector, bool on)
 {
 	if (vector != VECTOR_DB && vector != VECTOR_BP)
 		return HV_STATUS_INVALID_PARAMETER;
-	if (vector == VECTOR_BP && emulated_processor())
+	if (vector == VECTOR_BP && debug_emulated_processor())
 		return HV_STATUS_OPERATION_DENIED;
 	if (on)
 		__atomic_fetch_or(&p->exceptions, 1u << vector, __ATOMIC_SEQ_CST);

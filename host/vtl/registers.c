@@ -248,6 +248,8 @@ u16 register_set(struct vp *vp, enum vtl vtl, u32 name, const union hv_register_
 		vp->shadow = value->u64[0] & HV_INTERRUPT_SHADOW;
 		return HV_STATUS_SUCCESS;
 	}
+	if (name == HV_X64_REGISTER_DR7 && value->u64[0] & 0xff && debug_emulated_processor())
+		return HV_STATUS_INVALID_REGISTER_VALUE; /* they would not trap */
 	u64 *place = place_of(vp, vtl, name, &dirty);
 
 	if (!place) {

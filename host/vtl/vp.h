@@ -220,6 +220,8 @@ void apic_sync_mode(struct vp *vp, enum vtl vtl);
 u16 debug_install(struct partition *p, u64 vector, bool on);
 /* does VTL2 step VTL0? */
 bool debug_stepping(struct vp *vp);
+/* QEMU's TCG has no use for DR7 as VMRUN loads it, and no intercept of INT3 */
+bool debug_emulated_processor(void);
 void debug_before_run(struct vp *vp);
 void debug_after_run(struct vp *vp);
 void debug_exit(struct vp *vp); /* KVM_EXIT_DEBUG */

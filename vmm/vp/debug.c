@@ -203,8 +203,13 @@ int vp_debug_hardware(struct vp *vp, const struct vp_hardware *wanted)
 	if (!r)
 		r = wanted->dr7 ? set_debug_registers(vp, wanted->address, wanted->dr7 | DR7_FIXED) :
 				  set_debug_registers(vp, d->own_dr, d->own_dr7);
-	if (r)
+	if (r) { /* a hypervisor may refuse to set them */
+		const struct vp_hardware *old = d->hardware ? &d->wanted : &(struct vp_hardware){ .dr7 = d->own_dr7 };
+
+		if (set_debug_registers(vp, d->hardware ? old->address : d->own_dr, old->dr7 | DR7_FIXED))
+			log_at(LOG_WARN, "VP %u: debug registers are lost", vp->index);
 		return log_err(r, "VP %u: debug registers", vp->index);
+	}
 	d->hardware = wanted->dr7;
 	d->wanted = *wanted;
 	return 0;

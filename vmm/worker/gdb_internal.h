@@ -37,6 +37,8 @@ struct gdb_vp {
 	int result;                  /* of the last reading */
 	bool put;                    /* a writing has ended, and nobody has heard of it yet */
 	int put_result;
+	bool applied;                /* and of setting debug registers */
+	int apply_result;
 	bool query;                  /* text is the answer to a monitor command */
 	int query_result;
 	struct gdb_text text;

@@ -201,20 +201,48 @@ static struct hard_break *find_hard(struct gdb_server *s, enum gdb_break kind, u
 	return NULL;
 }
 
-static int insert_hard(struct gdb_server *s, enum gdb_break kind, u64 address, u64 len)
+static void apply_vp(struct op *op, int ignored)
 {
+	struct gdb_vp *v = container_of(op, struct gdb_vp, op);
+
+	v->apply_result = vp_debug_hardware(v->vp, &v->hardware);
+	v->applied = true;
+	gdb_vp_answer(v);
+}
+
+/* one VP tries: what the hypervisor refuses there, it refuses everywhere. The others get it as they run on. */
+static int try_hard(struct gdb_server *s, unsigned vp, struct hard_break *h)
+{
+	struct gdb_vp *v = &s->vps[vp];
+
+	if (v->busy)
+		return -EAGAIN;
+	if (!v->applied) {
+		v->hardware = gdb_break_hardware(s);
+		gdb_vp_ask(v, apply_vp);
+		return -EAGAIN;
+	}
+	v->applied = false;
+	if (v->apply_result)
+		h->used = false;
+	return v->apply_result;
+}
+
+static int insert_hard(struct gdb_server *s, unsigned vp, enum gdb_break kind, u64 address, u64 len)
+{
+	struct hard_break *h;
+
 	if (kind == GDB_BREAK_HARD)
 		len = 1;
 	if ((len != 1 && len != 2 && len != 4 && len != 8) || !IS_ALIGNED(address, len))
 		return -EINVAL;
-	if (find_hard(s, kind, address, len))
-		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(s->hard); i++)
+	h = find_hard(s, kind, address, len);
+	for (size_t i = 0; i < ARRAY_SIZE(s->hard) && !h; i++)
 		if (!s->hard[i].used) {
 			s->hard[i] = (struct hard_break){ true, kind, address, (u8)len };
-			return 0;
+			h = &s->hard[i];
 		}
-	return -ENOSPC;
+	return h ? try_hard(s, vp, h) : -ENOSPC;
 }
 
 static int remove_hard(struct gdb_server *s, enum gdb_break kind, u64 address, u64 len)
@@ -250,7 +278,7 @@ int gdb_break_insert(void *ctx, unsigned vp, enum gdb_break kind, u64 address, u
 	struct gdb_server *s = ctx;
 
 	if (kind != GDB_BREAK_SOFT)
-		return insert_hard(s, kind, address, len);
+		return insert_hard(s, vp, kind, address, len);
 	pthread_mutex_lock(&s->lock);
 	int r = insert_soft(s, vp, address);
 
