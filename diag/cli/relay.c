@@ -1,4 +1,4 @@
-/* pvdiag vsock-tcp-relay and gdbserver: for clients that know TCP, or a pipe, only. One connection after the other, as many as come. */
+/* pvdiag vsock-tcp-relay and gdbserver: for clients that know TCP, or a pipe, only. One connection after the other. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>

@@ -17,7 +17,8 @@ static void feed(struct fake_gdb_target *t, const u8 *data, size_t size)
 			snprintf(end, sizeof(end), "#%02x", sum);
 			fake_gdb_feed(t, end, 3);
 			if (t->gdb.running)
-				gdb_stopped(&t->gdb, &(struct gdb_stop){ .vp = i % FAKE_VPS, .reason = i % (GDB_STOP_FAULT + 1) });
+				gdb_stopped(&t->gdb, &(struct gdb_stop){ .vp = i % FAKE_VPS,
+									 .reason = i % (GDB_STOP_FAULT + 1) });
 			gdb_sent(&t->gdb, t->gdb.out.len);
 			continue;
 		}

@@ -1,4 +1,4 @@
-/* steps_kvm CODE COUNT [EACH]: the bare guest on a plain KVM VM, stepped by KVM_GUESTDBG_SINGLESTEP; a digest for each 100 or EACH steps */
+/* steps_kvm CODE COUNT [EACH]: the bare guest on a plain KVM VM, stepped by KVM_GUESTDBG_SINGLESTEP; a digest for 100 steps */
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>

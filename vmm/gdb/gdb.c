@@ -501,7 +501,8 @@ static void target_xml(struct gdb *g, struct gdb_writer *xml)
 static void on_transfer(struct gdb *g, struct gdb_words *w)
 {
 	static const struct { const char *object; void (*write)(struct gdb *, struct gdb_writer *); } objects[] = {
-		{ "features:read:target.xml:", target_xml }, { "memory-map:read::", memory_map }, { "threads:read::", thread_list },
+		{ "features:read:target.xml:", target_xml }, { "memory-map:read::", memory_map },
+		{ "threads:read::", thread_list },
 	};
 	struct gdb_writer xml = { 0 };
 	u64 offset, len;

@@ -31,7 +31,8 @@ struct gdb_stop {
 
 /*
  * -EAGAIN from registers(), put(), read(), write(), insert(), remove() and monitor(): it takes a while; gdb_ready() when it is
- * worth asking again, for all of the packet from its beginning. Everything but count() and interrupt() is called only while all VPs are stopped.
+ * worth asking again, for all of the packet from its beginning.
+ * Everything but count() and interrupt() is called only while all VPs are stopped.
  */
 struct gdb_target_ops {
 	unsigned (*count)(void *ctx);

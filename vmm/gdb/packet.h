@@ -29,7 +29,7 @@ struct gdb_reader {
 	u8 data[GDB_PACKET_MAX + 1];
 };
 
-/* zeroed memory is a reader that has read nothing. data is valid until the next call. Bytes that belong to nothing are ignored. */
+/* zeroed memory is a reader that has read nothing. data is valid until the next call. Stray bytes are ignored. */
 enum gdb_event gdb_read(struct gdb_reader *reader, u8 byte);
 
 /* ---- the words of a packet: a cursor that cannot run past the end */

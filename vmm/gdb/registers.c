@@ -40,7 +40,8 @@ static const char *const features[] = { "org.gnu.gdb.i386.core", "org.gnu.gdb.i3
 static const struct row rows[] = {
 	GPR("rax", HV_RAX), GPR("rbx", HV_RBX), GPR("rcx", HV_RCX), GPR("rdx", HV_RDX), GPR("rsi", HV_RSI), GPR("rdi", HV_RDI),
 	POINTER("rbp", HV_RBP), POINTER("rsp", HV_RSP),
-	GPR("r8", 8), GPR("r9", 9), GPR("r10", 10), GPR("r11", 11), GPR("r12", 12), GPR("r13", 13), GPR("r14", 14), GPR("r15", 15),
+	GPR("r8", 8), GPR("r9", 9), GPR("r10", 10), GPR("r11", 11),
+	GPR("r12", 12), GPR("r13", 13), GPR("r14", 14), GPR("r15", 15),
 	{ "rip", "code_ptr", NULL, AT(rip), 8, 8, UNIT_RIP, CORE, false },
 	{ "eflags", "i386_eflags", NULL, AT(rflags), 4, 4, UNIT_RFLAGS, CORE, false },
 	SELECTOR("cs", 1), SELECTOR("ss", 2), SELECTOR("ds", 3), SELECTOR("es", 0), SELECTOR("fs", 4), SELECTOR("gs", 5),
@@ -172,8 +173,8 @@ bool gdb_register_set(struct gdb_registers *regs, unsigned number, const u8 *val
 static void put_types(struct gdb_writer *w, enum feature feature)
 {
 	static const struct { const char *name; u8 bit; } flags[] = {
-		{ "CF", 0 }, { "PF", 2 }, { "AF", 4 }, { "ZF", 6 }, { "SF", 7 }, { "TF", 8 }, { "IF", 9 }, { "DF", 10 }, { "OF", 11 },
-		{ "NT", 14 }, { "RF", 16 }, { "VM", 17 }, { "AC", 18 }, { "VIF", 19 }, { "VIP", 20 }, { "ID", 21 },
+		{ "CF", 0 }, { "PF", 2 }, { "AF", 4 }, { "ZF", 6 }, { "SF", 7 }, { "TF", 8 }, { "IF", 9 }, { "DF", 10 },
+		{ "OF", 11 }, { "NT", 14 }, { "RF", 16 }, { "VM", 17 }, { "AC", 18 }, { "VIF", 19 }, { "VIP", 20 }, { "ID", 21 },
 	};
 
 	if (feature == CORE) {
@@ -182,7 +183,8 @@ static void put_types(struct gdb_writer *w, enum feature feature)
 			gdb_printf(w, "<field name=\"%s\" start=\"%u\" end=\"%u\"/>", flags[i].name, flags[i].bit, flags[i].bit);
 		gdb_put(w, "</flags>");
 	} else if (feature == SSE) {
-		gdb_put(w, "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/><vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
+		gdb_put(w, "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
+			   "<vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
 			   "<vector id=\"v16i8\" type=\"int8\" count=\"16\"/><vector id=\"v8i16\" type=\"int16\" count=\"8\"/>"
 			   "<vector id=\"v4i32\" type=\"int32\" count=\"4\"/><vector id=\"v2i64\" type=\"int64\" count=\"2\"/>"
 			   "<union id=\"vec128\"><field name=\"v4_float\" type=\"v4f\"/><field name=\"v2_double\" type=\"v2d\"/>"
@@ -194,7 +196,8 @@ static void put_types(struct gdb_writer *w, enum feature feature)
 
 void gdb_target_xml(struct gdb_writer *w)
 {
-	gdb_put(w, "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target><architecture>i386:x86-64</architecture>");
+	gdb_put(w, "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\">"
+		   "<target><architecture>i386:x86-64</architecture>");
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *r = &rows[i];
 

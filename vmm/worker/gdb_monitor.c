@@ -22,15 +22,15 @@ static const char help[] =
 /* ---- registers */
 static void say_segment(struct gdb_text *t, const char *name, const struct hv_segment *s)
 {
-	gdb_say(t, "%-4s %04x base %016llx limit %08x attributes %04x\n", name, s->selector, (unsigned long long)s->base, s->limit,
-		s->attributes);
+	gdb_say(t, "%-4s %04x base %016llx limit %08x attributes %04x\n", name, s->selector, (unsigned long long)s->base,
+		s->limit, s->attributes);
 }
 
 static int say_registers(struct gdb_server *s, unsigned vp, struct gdb_text *t)
 {
 	static const char *const names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
-	static const char *const gprs[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",
-					    "r13", "r14", "r15" };
+	static const char *const gprs[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
+					    "r12", "r13", "r14", "r15" };
 	struct gdb_registers *r;
 	int error = s->gdb.ops->registers(s, vp, GDB_CORE | GDB_SYSTEM, &r);
 
@@ -43,8 +43,8 @@ static int say_registers(struct gdb_server *s, unsigned vp, struct gdb_text *t)
 		say_segment(t, names[i], &r->segment[i]);
 	say_segment(t, "ldtr", &r->ldtr);
 	say_segment(t, "tr", &r->tr);
-	gdb_say(t, "gdtr base %016llx limit %04x\nidtr base %016llx limit %04x\n", (unsigned long long)r->gdtr.base, r->gdtr.limit,
-		(unsigned long long)r->idtr.base, r->idtr.limit);
+	gdb_say(t, "gdtr base %016llx limit %04x\nidtr base %016llx limit %04x\n", (unsigned long long)r->gdtr.base,
+		r->gdtr.limit, (unsigned long long)r->idtr.base, r->idtr.limit);
 	gdb_say(t, "cr0 %llx  cr2 %llx  cr3 %llx  cr4 %llx  cr8 %llx  efer %llx\n", (unsigned long long)r->cr0,
 		(unsigned long long)r->cr2, (unsigned long long)r->cr3, (unsigned long long)r->cr4, (unsigned long long)r->cr8,
 		(unsigned long long)r->efer);
@@ -85,8 +85,8 @@ static void query_mtrrs(struct op *op, int ignored)
 	v->query_result = hcl_get64(h, HV_X64_REGISTER_MTRR_CAP, &cap);
 	if (!v->query_result)
 		v->query_result = hcl_get64(h, HV_X64_REGISTER_MTRR_DEF_TYPE, &type);
-	gdb_say(&v->text, "capabilities %llx, default type %llu, %s\n", (unsigned long long)cap, (unsigned long long)(type & 0xff),
-		type & BIT(11) ? "on" : "off");
+	gdb_say(&v->text, "capabilities %llx, default type %llu, %s\n", (unsigned long long)cap,
+		(unsigned long long)(type & 0xff), type & BIT(11) ? "on" : "off");
 	for (u32 i = 0; !v->query_result && i < MIN((u32)(cap & 0xff), 16u); i++) {
 		v->query_result = hcl_get64(h, HV_X64_REGISTER_MTRR_BASE0 + i, &base);
 		if (!v->query_result)

@@ -1,6 +1,7 @@
 /*
- * A guest of a hundred instructions, to be stepped: it runs at 3000000h, long mode, CPL 0, interrupts off; its data is at 3010000h, its
- * stack below 3020000h, a GDT with 10h (code) and 18h (data) wherever it is. It never ends. Flags that the SDM leaves undefined are not read.
+ * A guest of a hundred instructions, to be stepped: it runs at 3000000h, long mode, CPL 0, interrupts off; its data is at
+ * 3010000h, its stack below 3020000h, a GDT with 10h (code) and 18h (data) wherever it is. It never ends. Flags that the SDM
+ * leaves undefined are not read.
  */
 	.code64
 	.globl _start

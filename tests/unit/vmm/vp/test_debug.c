@@ -422,8 +422,10 @@ static void the_intercept_of_int3_may_be_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_step_is_a_trap_that_the_guest_does_not_see), TEST(pushed_flags_have_no_tf), TEST(popped_flags_are_the_guests),
-		TEST(iret_drops_a_tf_that_was_left_behind), TEST(syscall_and_sysret_are_done_here), TEST(what_exits_ends_the_step),
+		TEST(a_step_is_a_trap_that_the_guest_does_not_see), TEST(pushed_flags_have_no_tf),
+		TEST(popped_flags_are_the_guests),
+		TEST(iret_drops_a_tf_that_was_left_behind), TEST(syscall_and_sysret_are_done_here),
+		TEST(what_exits_ends_the_step),
 		TEST(a_range_is_one_stop), TEST(a_step_that_is_given_up), TEST(software_breakpoints),
 		TEST(hardware_breakpoints_are_shared_out_and_given_back), TEST(registers_go_back),
 		TEST(the_intercept_of_int3_may_be_refused),
