@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unicorn/unicorn.h>
 
-#include "tests/tools/steps.h"
+#include "tests/lib/steps.h"
 
 static void must(uc_err e, const char *what)
 {

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "tests/tools/steps.h"
+#include "tests/lib/steps.h"
 
 static int must(int r, const char *what)
 {
