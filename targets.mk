@@ -18,6 +18,12 @@ $(O)/deps/kernel-debug/vmlinux: $(O)/.setup kernel/build $(wildcard configs/kern
 	@kernel/build $(@D) configs/kernel/debug.config
 	@touch -h $@
 
+# the guest that is debugged: 7.x with symbols and gdb scripts
+$(O)/deps/kernel-guest/bzImage $(O)/deps/kernel-guest/vmlinux: $(O)/.setup kernel/build-guest configs/kernel/guest.config
+	@kernel/build-guest $(O)/deps/kernel-guest
+	@touch -h $(O)/deps/kernel-guest/bzImage $(O)/deps/kernel-guest/vmlinux
+guest-kernel: $(O)/deps/kernel-guest/bzImage  ## a 7.x guest kernel with symbols, to debug (scripts/vm up --kernel build/deps/kernel-guest/bzImage)
+
 # ---- firmware image
 -include initramfs/rules.mk
 VTL2_CMDLINE ?= printk.devkmsg=on vfio.enable_unsafe_noiommu_mode=1 loglevel=4
@@ -138,5 +144,5 @@ clean:  ## remove what was built (the cache stays)
 	rm -rf $(O) compile_commands.json
 help:  ## this list
 	@grep -hE '^[a-z_.0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_.0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 26
-.PHONY: all image root-image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
+.PHONY: all image guest-kernel root-image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
 	check-headers check-style check-sim sim sims fuzzers differential differentials test-the-tests report-size check-igvm FORCE

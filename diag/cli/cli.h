@@ -9,6 +9,7 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NOBODY = 3 }
 
 #define PORT_CONTROL 1
 #define PORT_DATA 2
+#define PORT_GDB 4
 #define WORDS_MAX 256
 #define ENV_MAX 64
 
@@ -18,6 +19,7 @@ struct session;
 enum option_id {
 	OPT_RECURSIVE, OPT_DEPTH, OPT_JSON, OPT_UPDATE, OPT_WATCH, OPT_COUNT, OPT_FOLLOW, OPT_RECONNECT, OPT_ENV, OPT_UNSET,
 	OPT_CLEAR_ENV, OPT_OUTPUT, OPT_SECONDS, OPT_FREQUENCY, OPT_SYMBOLS, OPT_LEVEL, OPT_DOMAIN, OPT_PROCESS, OPT_REMOTE,
+	OPT_PORT, OPT_STDIO,
 	/* of every command */
 	OPT_TIMEOUT, OPT_COLOUR, OPT_HELP, OPT_VERSION, OPTIONS
 };
@@ -107,6 +109,7 @@ enum exit_code command_resume(struct session *session);
 enum exit_code command_dump_saved_state(struct session *session);
 enum exit_code command_packet_capture(struct session *session);
 enum exit_code command_relay(struct session *session);
+enum exit_code command_gdbserver(struct session *session);
 enum exit_code command_top(struct session *session);
 enum exit_code command_bundle(struct session *session);
 enum exit_code command_perf_trace(struct session *session);

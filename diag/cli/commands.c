@@ -23,6 +23,8 @@ const struct option_spec option_specs[OPTIONS] = {
 	[OPT_PROCESS] = { 'p', "process", "NAME",
 			  .help = "only this process's: init, control, vmm, kernel; or a process's name" },
 	[OPT_REMOTE] = { 0, "allow-remote", NULL, .help = "let other computers connect (default: only this one)" },
+	[OPT_PORT] = { 0, "port", "N", .min = 0, .max = 65535, .help = "the TCP port (default: any free one, which is said)" },
+	[OPT_STDIO] = { 0, "stdio", NULL, .help = "speak the protocol on stdin and stdout: for gdb's `target remote | ...`" },
 	[OPT_TIMEOUT] = { 0, "timeout", "SECONDS", .min = 0.001, .max = 86400,
 			  .help = "how long to wait for an answer (default 5)" },
 	[OPT_COLOUR] = { 0, "color", "WHEN", .help = "auto, always or never" },
@@ -85,6 +87,10 @@ const struct command commands[] = {
 	  BIT(OPT_REMOTE) | BIT(OPT_COUNT), 2, 2, false,
 	  "  pvdiag vsock-tcp-relay 1 4001      then, elsewhere: a client of port 1 at 127.0.0.1:4001\n"
 	  "  pvdiag vsock-tcp-relay 4 0 -n 1    any free port, one connection\n", command_relay },
+	{ "gdbserver", "", "let gdb debug VTL0: a TCP port of this computer, or a pipe, that leads to the firmware's gdbstub",
+	  BIT(OPT_PORT) | BIT(OPT_STDIO) | BIT(OPT_REMOTE) | BIT(OPT_COUNT), 0, 0, false,
+	  "  pvdiag gdbserver --port 1234 & gdb vmlinux -ex 'target remote :1234'\n"
+	  "  gdb vmlinux -ex 'target remote | pvdiag gdbserver --stdio'\n", command_gdbserver },
 	{ "perf-trace", "", "sample where a process of the firmware spends its time, as folded stacks for flame graphs",
 	  BIT(OPT_SECONDS) | BIT(OPT_FREQUENCY) | BIT(OPT_PROCESS) | BIT(OPT_SYMBOLS) | BIT(OPT_OUTPUT), 0, 0, false,
 	  "  pvdiag perf-trace -s 10 --symbols build/target/bin/paravane -o worker.folded\n"

@@ -1,4 +1,4 @@
-/* pvdiag vsock-tcp-relay: for clients that know TCP only. One connection after the other, as many as come. */
+/* pvdiag vsock-tcp-relay and gdbserver: for clients that know TCP, or a pipe, only. One connection after the other. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -56,27 +56,52 @@ static bool move(int from, int to)
 	return false;
 }
 
-static void join(int a, int b)
+/* what comes from in goes to there, what comes from there to out; in and out may be one */
+static void join(int in, int out, int there)
 {
-	bool from_a = true, from_b = true;
+	bool from_in = true, from_there = true;
 
-	while (from_a || from_b) {
-		struct pollfd p[2] = { { from_a ? a : -1, POLLIN, 0 }, { from_b ? b : -1, POLLIN, 0 } };
+	while (from_in || from_there) {
+		struct pollfd p[2] = { { from_in ? in : -1, POLLIN, 0 }, { from_there ? there : -1, POLLIN, 0 } };
 
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return;
 		if (p[0].revents)
-			from_a = move(a, b);
+			from_in = move(in, there);
 		if (p[1].revents)
-			from_b = move(b, a);
+			from_there = move(there, out);
+		if (!from_there && in != out)
+			return; /* a pipe is closed by ending */
+	}
+}
+
+/* connections to that TCP port, one after the other, each to one of the vsock port */
+static enum exit_code serve(struct session *s, int listener, unsigned vsock)
+{
+	const struct options *o = s->options;
+	unsigned left = option_given(o, OPT_COUNT) ? (unsigned)o->number[OPT_COUNT] : 0;
+	char error[512];
+
+	signal(SIGPIPE, SIG_IGN);
+	for (enum exit_code code = EXIT_OK;;) {
+		_cleanup_close_ int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		_cleanup_close_ int there = client < 0 ? -1 : target_connect(&s->target, vsock, o->timeout_ms, error,
+									     sizeof(error));
+
+		code = there < 0 ? EXIT_NOBODY : EXIT_OK;
+		if (client >= 0 && there < 0)
+			fprintf(stderr, "pvdiag: %s\n", error);
+		else if (client >= 0)
+			join(client, client, there);
+		if (left && !--left)
+			return code;
 	}
 }
 
 enum exit_code command_relay(struct session *s)
 {
 	const struct options *o = s->options;
-	unsigned vsock, tcp, left = option_given(o, OPT_COUNT) ? (unsigned)o->number[OPT_COUNT] : 0;
-	char error[512];
+	unsigned vsock, tcp;
 
 	if (!port_of(o->words[0], 0xfffffffe, &vsock) || !port_of(o->words[1], 65535, &tcp)) {
 		fprintf(stderr, "pvdiag: vsock-tcp-relay %s %s: wanted is a vsock port and a TCP port (0: any)\n", o->words[0],
@@ -87,20 +112,39 @@ enum exit_code command_relay(struct session *s)
 
 	if (listener < 0)
 		return EXIT_FAILED;
-	signal(SIGPIPE, SIG_IGN);
 	printf("TCP port %u leads to vsock port %u\n", tcp, vsock);
 	fflush(stdout);
-	for (enum exit_code code = EXIT_OK;;) {
-		_cleanup_close_ int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		_cleanup_close_ int there = client < 0 ? -1 : target_connect(&s->target, vsock, o->timeout_ms, error,
-									     sizeof(error));
+	return serve(s, listener, vsock);
+}
 
-		code = there < 0 ? EXIT_NOBODY : EXIT_OK;
-		if (client >= 0 && there < 0)
-			fprintf(stderr, "pvdiag: %s\n", error);
-		else if (client >= 0)
-			join(client, there);
-		if (left && !--left)
-			return code;
+/* a signal that the terminal sends to gdb's process group too must not end the pipe: Ctrl-C is a byte of the protocol */
+static enum exit_code bridge_stdio(struct session *s)
+{
+	char error[512];
+	_cleanup_close_ int there = target_connect(&s->target, PORT_GDB, s->options->timeout_ms, error, sizeof(error));
+
+	if (there < 0) {
+		fprintf(stderr, "pvdiag: %s\n", error);
+		return EXIT_NOBODY;
 	}
+	signal(SIGINT, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	join(STDIN_FILENO, STDOUT_FILENO, there);
+	return EXIT_OK;
+}
+
+enum exit_code command_gdbserver(struct session *s)
+{
+	const struct options *o = s->options;
+	unsigned tcp = option_given(o, OPT_PORT) ? (unsigned)o->number[OPT_PORT] : 0;
+
+	if (option_given(o, OPT_STDIO))
+		return bridge_stdio(s);
+	_cleanup_close_ int listener = listen_on(tcp, option_given(o, OPT_REMOTE), &tcp);
+
+	if (listener < 0)
+		return EXIT_FAILED;
+	printf("gdb: target remote :%u\n", tcp);
+	fflush(stdout);
+	return serve(s, listener, PORT_GDB);
 }

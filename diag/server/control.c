@@ -166,6 +166,7 @@ static int serve(struct control *c)
 	struct ttrpc_config config = { .methods = control_methods, .method_count = control_method_count, .context = c };
 	int control_fd, data_fd;
 
+	c->fds.gdb = -1;
 	streams_init(&c->streams, c->exec);
 	c->kmsg_path = "/dev/kmsg";
 	c->server = ttrpc_server_create(c->exec, &config);
@@ -179,6 +180,9 @@ static int serve(struct control *c)
 		return -EBUSY;
 	if (!vsock_listen(DIAG_PORT_DATA, &data_fd))
 		data_listen(c->data, data_fd);
+	/* the worker accepts there */
+	if (!c->restricted && vsock_listen(DIAG_PORT_GDB, &c->fds.gdb))
+		log_at(LOG_WARN, "nobody can debug VTL0");
 	log_at(LOG_INFO, "diagnostics on vsock ports %u and %u", DIAG_PORT_CONTROL, DIAG_PORT_DATA);
 	return 0;
 }

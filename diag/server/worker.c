@@ -23,7 +23,7 @@ static _Noreturn void become_worker(const struct child_fds *fds, int request_fd,
 	const struct { int from, to; } map[] = {
 		{ request_fd, LINK_FD_REQUESTS }, { fds->vtl, LINK_FD_VTL }, { fds->low, LINK_FD_LOW },
 		{ fds->hvcall, LINK_FD_HVCALL }, { notify_fd, LINK_FD_NOTIFY },
-		{ fds->settings, LINK_FD_SETTINGS },
+		{ fds->settings, LINK_FD_SETTINGS }, { fds->gdb, LINK_FD_GDB },
 	};
 	int high[ARRAY_SIZE(map)];
 	char name[] = "worker";
@@ -33,7 +33,9 @@ static _Noreturn void become_worker(const struct child_fds *fds, int request_fd,
 	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
 		high[i] = fcntl(map[i].from, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
 	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
-		if (high[i] < 0 || dup2(high[i], map[i].to) < 0)
+		if (map[i].from < 0 && map[i].to == LINK_FD_GDB)
+			close(map[i].to);
+		else if (high[i] < 0 || dup2(high[i], map[i].to) < 0)
 			_exit(126);
 	/* ours are close-on-exec; what the kernel or init left open need not be */
 	syscall(SYS_close_range, LINK_FD_LAST + 1, ~0u, 0);

@@ -24,6 +24,7 @@ struct child {
 
 struct child_fds {
 	int vtl, low, hvcall, settings; /* stay the caller's */
+	int gdb;                        /* likewise; -1: nobody is to debug VTL0 */
 };
 
 /*

@@ -40,7 +40,8 @@ static const char *const exit_names[40] = {
 	[29] = "rdmsr", [30] = "wrmsr", [39] = "memory_fault",
 };
 static const char *const intercept_names[] = {"io_port",       "memory",    "msr",	"cpuid",       "halt",
-					      "unrecoverable", "hypercall", "apic_eoi", "deliverable", "preempted"};
+					      "unrecoverable", "hypercall", "apic_eoi", "deliverable", "preempted",
+					      "exception"};
 
 static void print_exits(struct machine *m, FILE *out)
 {

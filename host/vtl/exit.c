@@ -292,6 +292,8 @@ void exit_vtl0(struct vp *vp)
 	case KVM_EXIT_HLT:
 		if (vp->partition->config.no_apic)
 			intercept_simple(vp, HVMSG_X64_HALT); /* nothing here could wake it */
+		else if (debug_stepping(vp))
+			debug_trap(vp); /* a step that would last until an interrupt, which are kept away */
 		else
 			vp->halted = true;
 		return;
@@ -304,6 +306,9 @@ void exit_vtl0(struct vp *vp)
 		return;
 	case KVM_EXIT_SHUTDOWN:
 		triple_fault(vp);
+		return;
+	case KVM_EXIT_DEBUG:
+		debug_exit(vp);
 		return;
 	case KVM_EXIT_INTERNAL_ERROR:
 		kvm_gave_up(vp);

@@ -179,6 +179,8 @@ static u16 install_intercept(struct call *c)
 	if (c->input_len < sizeof(in))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	memcpy(&in, c->input, sizeof(in));
+	if (in.intercept_type == HV_INTERCEPT_EXCEPTION)
+		return debug_install(c->vp->partition, in.parameter, in.access_type);
 	switch (in.intercept_type) {
 	case HV_INTERCEPT_IO_PORT:
 	case HV_INTERCEPT_IO_PORT_RANGE: /* all ports exit here; the range given is not narrowed */
@@ -448,4 +450,5 @@ void hypercall(struct vp *vp, enum vtl vtl)
 	r->rax = status | FIELD_PREP(HV_RESULT_REPS_DONE, c.done);
 	r->rip += 2;
 	regs_dirty(v);
+	vp->trap_pending = vtl == VTL0 && debug_stepping(vp);
 }

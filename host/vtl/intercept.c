@@ -121,6 +121,26 @@ void intercept_simple(struct vp *vp, u32 type)
 		deliverable ? COUNT_DELIVERABLE : type == HVMSG_X64_HALT ? COUNT_HALT : COUNT_UNRECOVERABLE);
 }
 
+void intercept_exception(struct vp *vp, u8 vector, u64 parameter, u32 length)
+{
+	struct vcpu *v = &vp->per[VTL0].vcpu;
+	const struct kvm_regs *r = &REGS(v);
+	struct hv_exception_intercept m = {
+		.vector = vector, .parameter = parameter,
+		.gprs = { r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
+			  r->r8, r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15 },
+	};
+	struct decoded d;
+
+	decode_at_rip(vp, &d);
+	fill_header(vp, &m.header, length, HV_INTERCEPT_ACCESS_EXECUTE);
+	m.instruction_byte_count = (u8)MIN(d.byte_count, 16u);
+	memcpy(m.instruction_bytes, d.bytes, m.instruction_byte_count);
+	segment_to_hv(&SREGS(v).ds, &m.ds);
+	segment_to_hv(&SREGS(v).ss, &m.ss);
+	deliver(vp, HVMSG_X64_EXCEPTION, &m, sizeof(m), COUNT_EXCEPTION);
+}
+
 void intercept_sints(struct vp *vp, u16 sints)
 {
 	struct hv_sint_deliverable m = { .sints = sints };

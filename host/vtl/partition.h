@@ -109,7 +109,7 @@ struct partition_counters {
 };
 enum partition_intercept {
 	COUNT_IO_PORT, COUNT_MEMORY, COUNT_MSR, COUNT_CPUID, COUNT_HALT, COUNT_UNRECOVERABLE, COUNT_HYPERCALL, COUNT_EOI,
-	COUNT_DELIVERABLE, COUNT_PREEMPTED,
+	COUNT_DELIVERABLE, COUNT_PREEMPTED, COUNT_EXCEPTION,
 };
 void partition_read_counters(struct partition *p, u32 vp, struct partition_counters *ret);
 

@@ -241,6 +241,15 @@ u16 register_set(struct vp *vp, enum vtl vtl, u32 name, const union hv_register_
 										   HV_STATUS_INVALID_REGISTER_VALUE;
 	if (name == HV_X64_REGISTER_CR8) /* the task priority is the APIC's; KVM is told at each entry */
 		vp->per[vtl].apic.tpr = (u32)(value->u64[0] & 0xf) << 4;
+	if (name == HV_REGISTER_INTERRUPT_STATE && vtl == VTL0) {
+		v->run->s.regs.events.interrupt.shadow = value->u64[0] & HV_INTERRUPT_SHADOW ? KVM_X86_SHADOW_INT_STI : 0;
+		v->run->s.regs.events.flags |= KVM_VCPUEVENT_VALID_SHADOW;
+		v->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
+		vp->shadow = value->u64[0] & HV_INTERRUPT_SHADOW;
+		return HV_STATUS_SUCCESS;
+	}
+	if (name == HV_X64_REGISTER_DR7 && value->u64[0] & 0xff && debug_emulated_processor())
+		return HV_STATUS_INVALID_REGISTER_VALUE; /* they would not trap */
 	u64 *place = place_of(vp, vtl, name, &dirty);
 
 	if (!place) {

@@ -175,6 +175,7 @@ static void complete_answered(struct vp *vp)
 			stray_mmio(vp);
 	} while (!r && v->run->exit_reason == KVM_EXIT_MMIO);
 	v->open = ACCESS_NONE;
+	vp->trap_pending |= !r && v->run->exit_reason == KVM_EXIT_DEBUG;
 }
 
 void switch_to_vtl2(struct vp *vp, u32 reason)

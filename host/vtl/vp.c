@@ -128,6 +128,7 @@ static bool inject_for_vtl2(struct vp *vp)
 		ioctl(v->fd, KVM_NMI, 0);
 		return true;
 	case HV_PENDING_TYPE_EXCEPTION:
+	case HV_PENDING_TYPE_SOFTWARE_EXCEPTION: /* INT3: RIP is its own, KVM knows its length */
 		vp_inject_exception(vp, VTL0, vector, interruption & HV_PENDING_HAS_ERROR,
 				    (u32)FIELD_GET(HV_PENDING_ERROR_CODE, interruption));
 		return true;
@@ -245,6 +246,8 @@ static void run(struct vp *vp, enum vtl vtl)
 
 	u64 entry_rip = REGS(v).rip;
 
+	if (vtl == VTL0)
+		debug_before_run(vp);
 	v->run->cr8 = per->apic.tpr >> 4;
 	vp->counters.kvm_runs[vtl]++;
 	int r = ioctl(v->fd, KVM_RUN, 0), error = errno;
@@ -256,6 +259,8 @@ static void run(struct vp *vp, enum vtl vtl)
 	memset(SREGS(v).interrupt_bitmap, 0, sizeof(SREGS(v).interrupt_bitmap));
 	if (v->run->cr8 != per->apic.tpr >> 4)
 		per->apic.tpr = (u32)v->run->cr8 << 4;
+	if (vtl == VTL0)
+		debug_after_run(vp);
 	remember(vp, vtl, r < 0 ? -error : (int)v->run->exit_reason, entry_rip);
 	if (r < 0) {
 		if (error == EINTR || error == EAGAIN) {
@@ -299,6 +304,10 @@ static bool enter_vtl0(struct vp *vp)
 		return false;
 	}
 	take_init_and_sipi(vp);
+	if (vp->trap_pending) {
+		debug_trap(vp);
+		return false;
+	}
 	if (vp->eoi_vector >= 0) {
 		u8 vector = (u8)vp->eoi_vector;
 
@@ -335,7 +344,8 @@ static bool enter_vtl0(struct vp *vp)
 	}
 	bool busy = inject_for_vtl2(vp);
 
-	inject_from_apic(vp, VTL0, busy);
+	inject_from_apic(vp, VTL0, busy || vp->shadow);
+	vp->shadow = false;
 	if (vp->deliverability & HV_DELIVERABILITY_NMI)
 		clock_soon(vp); /* looked at again once the event that is in the way was taken */
 	if (interruption_awaited(vp))

@@ -76,6 +76,10 @@ struct vp {
 	bool cpuid_loaded[VTL_COUNT];
 	struct hv_start_vp start_context;
 	struct partition_counters counters;
+	struct kvm_guest_debug guest_debug; /* as KVM has it for VTL0 */
+	u64 stepped_rip;
+	bool shadow;       /* VTL2 has set an interrupt shadow */
+	bool trap_pending; /* an instruction that was stepped was done here, and VTL2 does not know */
 	struct exit_record history[EXIT_HISTORY];
 	u32 history_next;
 };
@@ -95,6 +99,7 @@ struct partition {
 	u64 tsc_khz, tsc_scale, tsc_offset;
 	struct vtl_wide wide[VTL_COUNT];
 	pthread_mutex_t lock; /* start of VPs, CPUID results, intercepts */
+	u32 exceptions; /* bit per vector that VTL2 intercepts */
 	u32 intercepts; /* bit per enum hv_intercept_type that VTL2 installed */
 	struct hv_cpuid_result_parameters cpuid_results[CPUID_RESULTS_MAX];
 	u32 cpuid_result_count;
@@ -157,6 +162,7 @@ void intercept_simple(struct vp *vp, u32 type);
 void intercept_hypercall(struct vp *vp);
 void intercept_sints(struct vp *vp, u16 sints);
 void intercept_eoi(struct vp *vp, u8 vector);
+void intercept_exception(struct vp *vp, u8 vector, u64 parameter, u32 length);
 bool intercept_wanted(struct partition *p, u32 type);
 
 /* decode.c: instruction length and memory operand at VTL0's RIP (Zydis) */
@@ -209,6 +215,17 @@ void clock_check(struct vp *vp); /* raise what is due */
 extern const struct lapic_ops apic_ops[VTL_COUNT];
 bool apic_mmio(struct vp *vp, enum vtl vtl, u64 gpa, void *data, u32 len, bool write);
 void apic_sync_mode(struct vp *vp, enum vtl vtl);
+
+/* debug.c: exceptions that VTL2 intercepts; the VP's thread but for the first */
+u16 debug_install(struct partition *p, u64 vector, bool on);
+/* does VTL2 step VTL0? */
+bool debug_stepping(struct vp *vp);
+/* QEMU's TCG has no use for DR7 as VMRUN loads it, and no intercept of INT3 */
+bool debug_emulated_processor(void);
+void debug_before_run(struct vp *vp);
+void debug_after_run(struct vp *vp);
+void debug_exit(struct vp *vp); /* KVM_EXIT_DEBUG */
+void debug_trap(struct vp *vp); /* trap_pending is told */
 
 /* hypercall.c */
 void hypercall(struct vp *vp, enum vtl vtl);

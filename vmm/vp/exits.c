@@ -36,7 +36,7 @@ static int exit_exception(struct vp *vp, const struct hv_message *msg)
 {
 	const struct hv_exception_intercept *m = (const void *)msg->payload;
 
-	return vp_inject(vp, m->vector, m->info & 1, m->error_code, m->parameter);
+	return debug_exception(vp, m);
 }
 
 static int exit_unrecoverable(struct vp *vp, const struct hv_message *msg)
@@ -96,11 +96,15 @@ int exit_dispatch(struct vp *vp)
 	const struct hv_message *msg = &vp->hcl.run->exit_message;
 	char text[80];
 
+	u64 injected = vp->injected;
+
 	hcl_exit_begin(&vp->hcl);
 	for (size_t i = 0; i < ARRAY_SIZE(exit_table); i++)
 		if (exit_table[i].type == msg->type) {
 			vp->exits[exit_table[i].reason]++;
-			return exit_table[i].handle(vp, msg);
+			int r = exit_table[i].handle(vp, msg);
+
+			return r || !vp->debug.stepping ? r : debug_after_exit(vp, exit_table[i].reason, injected);
 		}
 	/* resuming at the same instruction would only bring it back */
 	vp->exits[EXIT_UNKNOWN]++;

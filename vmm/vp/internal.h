@@ -4,6 +4,7 @@
 #include "vmm/vp/vp.h"
 
 #define VECTOR_DB 1u
+#define VECTOR_BP 3u
 #define VECTOR_UD 6u
 #define VECTOR_GP 13u
 #define VECTOR_PF 14u
@@ -37,6 +38,24 @@ void interrupt_look_at_slots(struct vp *vp);
 /* INIT: VTL0's registers as the SDM says (table 10-1) */
 int vp_reset_registers(struct vp *vp) __must_check;
 
+/* ---- debug.c */
+/* before VTL0 is entered, while a step is wanted: 1: enter; 0: not now; -errno */
+int debug_enter(struct vp *vp) __must_check;
+/* an exit was handled; injected_before: vp->injected then. An instruction that was stepped may be over with it. */
+int debug_after_exit(struct vp *vp, enum exit_reason reason, u64 injected_before) __must_check;
+/* TF is a debugger's, and no trap of the guest's */
+bool debug_steps_unseen(const struct vp *vp);
+/* with machine->debug: 1: a software breakpoint is there, the VP is held; 0: not; -errno */
+int debug_breakpoint(struct vp *vp, u64 rip) __must_check;
+/* an exception that is intercepted: the debugger's, or back to the guest */
+int debug_exception(struct vp *vp, const struct hv_exception_intercept *m) __must_check;
+void vp_debug_inspect(struct vp *vp, struct inspect *in);
+
+/* neither the operator, nor a debugger, nor a device's answer holds it */
+static inline bool vp_may_run(const struct vp *vp)
+{
+	return !vp->stopped && !vp->debug.held && (!vp->wait || vp->wait_done);
+}
 /* stops and lets run the idle work that enters VTL0 */
 void vp_park(struct vp *vp);
 void vp_unpark(struct vp *vp);

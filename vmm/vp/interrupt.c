@@ -173,7 +173,7 @@ int interrupt_enter(struct vp *vp)
 
 	if (!r && !vp->wait_for_sipi) {
 		interrupt_take_tpr(vp);
-		r = inject(vp);
+		r = vp->debug.stepping ? 0 : inject(vp);
 	}
 	return r ? r : !vp->halted && !vp->wait_for_sipi;
 }
@@ -196,7 +196,7 @@ static void look(struct task *task)
 {
 	struct vp *vp = container_of(task, struct vp, look);
 
-	if (!vp->stopped && !vp->running && (!vp->wait || vp->wait_done))
+	if (!vp->running && vp_may_run(vp))
 		vp_unpark(vp);
 }
 

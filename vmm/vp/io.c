@@ -151,6 +151,12 @@ int exit_io(struct vp *vp, const struct hv_message *msg)
 	const struct hv_io_port_intercept *m = (const void *)msg->payload;
 	unsigned size = m->access_info & HV_IO_SIZE;
 
+	if (vp->machine->debug && size == 1) {
+		int r = debug_breakpoint(vp, m->header.rip);
+
+		if (r)
+			return r < 0 ? r : 0;
+	}
 	if (size != 1 && size != 2 && size != 4) {
 		log_guest("VP %u: port %#x with size %u", vp->index, m->port, size);
 		return vp_inject(vp, VECTOR_GP, true, 0, 0);

@@ -34,12 +34,18 @@ void vp_park(struct vp *vp)
 static void resume(struct op *op, int ignored)
 {
 	struct vp *vp = container_of(op, struct vp, token_op);
+	const struct vp_debug_ops *debug = vp->machine->debug;
+	u64 injected = vp->injected;
 	int r;
 
 	vp->wait_done = true;
-	if (!vp->stopped)
+	if (vp_may_run(vp))
 		vp_unpark(vp);
 	r = io_resume(vp);
+	if (!r && vp->debug.stepping)
+		r = debug_after_exit(vp, EXIT_IO, injected);
+	if (debug && vp->debug.held)
+		debug->changed(vp->machine, vp->index);
 	if (r) {
 		vp_stop(vp);
 		vp->machine->event(vp->machine, VP_FAILED, vp->index, "an access could not be finished", NULL);
@@ -66,8 +72,11 @@ void vp_wait(struct vp *vp, int kind, u64 address, unsigned size)
 /* VTL0 runs until its next exit, which is handled; or it cannot run now */
 static int enter(struct vp *vp)
 {
-	int r = vp->apic ? interrupt_enter(vp) : 1;
+	int r = vp->debug.stepping ? debug_enter(vp) : 1;
 
+	if (r <= 0)
+		return r;
+	r = vp->apic ? interrupt_enter(vp) : 1;
 	if (r <= 0) {
 		vp_park(vp); /* an interrupt unparks it */
 		return r;
@@ -130,7 +139,7 @@ int vp_open(struct vp *vp)
 void vp_start(struct vp *vp)
 {
 	vp->stopped = false;
-	if (!vp->wait || vp->wait_done)
+	if (vp_may_run(vp))
 		vp_unpark(vp);
 }
 
@@ -170,6 +179,9 @@ int vp_inject(struct vp *vp, unsigned vector, bool has_error, u32 error, u64 par
 int vp_single_step(struct vp *vp)
 {
 	u64 dr6;
+
+	if (debug_steps_unseen(vp))
+		return 0;
 	int r = hcl_get64(&vp->hcl, HV_X64_REGISTER_DR6, &dr6);
 
 	/* delivery of the event does not write DR6 on every hypervisor */
@@ -216,6 +228,11 @@ static void apic_inspect(void *object, struct inspect *in)
 	vapic_inspect(vp->apic, in);
 }
 
+static void debug_inspect(void *object, struct inspect *in)
+{
+	vp_debug_inspect(object, in);
+}
+
 void vp_inspect(void *object, struct inspect *in)
 {
 	struct vp *vp = object;
@@ -238,6 +255,7 @@ void vp_inspect(void *object, struct inspect *in)
 	inspect_count(in, "signals", vp->signals);
 	inspect_count(in, "invalid_connections", vp->invalid_connections);
 	inspect_child(in, "exits", exits_inspect, vp);
+	inspect_child(in, "debug", debug_inspect, vp);
 	if (vp->apic)
 		inspect_child(in, "apic", apic_inspect, vp);
 	inspect_child(in, "executor", executor_inspect, vp->exec);

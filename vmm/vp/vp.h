@@ -11,6 +11,7 @@
 #include "vmm/emul/emul.h"
 #include "vmm/hcl/hcl.h"
 #include "vmm/mem/guest.h"
+#include "vmm/vp/debug.h"
 #include "spec/get.h"
 
 enum vp_event { VP_TRIPLE_FAULT, VP_GUEST_CRASH, VP_FAILED };
@@ -42,6 +43,9 @@ struct machine {
 	u16 (*signal_event)(struct machine *, u32 connection, u16 flag);
 	/* after vp_want_sint(): message slots of that VP are free; its thread */
 	void (*sint_deliverable)(struct machine *, unsigned vp, u16 sints);
+	/* a debugger is attached; NULL: none. Changed while VPs run */
+	const struct vp_debug_ops *_Atomic debug;
+	atomic_bool debug_stale; /* the TF of a step that was given up may lie in a frame on one of the guest's stacks */
 	u64 crash[5];   /* HV_X64_MSR_CRASH_P0..P4, last writer wins */
 };
 
@@ -71,6 +75,7 @@ struct vp {
 	u32 last_unknown_msr;
 	bool stopped, running;     /* running: idle time is VTL0's */
 	u64 signals_deferred, signals_called;
+	struct vp_debug debug;     /* debug.c */
 	/* with machine->apics: interrupt.c */
 	struct vapic *apic;
 	struct task look;          /* an interrupt may wait */

@@ -4,6 +4,7 @@
 
 #include "lib/log/log.h"
 #include "vmm/worker/nvme.h"
+#include "vmm/worker/gdb.h"
 #include "vmm/worker/worker.h"
 
 LOG_DOMAIN("assemble");
@@ -214,6 +215,8 @@ static void vm_inspect(void *object, struct inspect *in)
 	inspect_child(in, "vmbus", vmbus_inspect, w->vmbus);
 	inspect_child(in, "storage", disks_inspect, &w->disks);
 	inspect_child(in, "executors", executors_inspect, w);
+	if (w->gdb)
+		inspect_child(in, "gdb", gdb_server_inspect, w->gdb);
 	inspect_child(in, "trace", inspect_log, w);
 }
 

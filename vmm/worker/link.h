@@ -3,7 +3,8 @@
  *
  * Launch: fd 3 SOCK_STREAM (requests), fd 4 VTL (MSHV_CREATE_VTL; VTL0's memory already added), fd 5 /dev/mshv_vtl_low, fd 6
  * /dev/mshv_hvcall, fd 7 SOCK_SEQPACKET (notifications, worker to control), fd 8 a memory file with the host's VTL2 settings
- * document (may be empty). End of file on fd 3 ends the worker.
+ * document (may be empty), fd 9 a listening
+ * socket for debuggers of VTL0, or closed: nobody is to debug. End of file on fd 3 ends the worker.
  *
  * Request on fd 3: struct link_request, then path_len bytes of path, then value_len bytes of value (updates).
  * Reply: struct link_reply, then its body: Node bytes for inspect, Value bytes for update. Replies carry the request's id and
@@ -20,7 +21,8 @@
 #define LINK_FD_HVCALL 6
 #define LINK_FD_NOTIFY 7
 #define LINK_FD_SETTINGS 8
-#define LINK_FD_LAST LINK_FD_SETTINGS
+#define LINK_FD_GDB 9
+#define LINK_FD_LAST LINK_FD_GDB
 
 #define LINK_BODY_MAX 1024u          /* path and value together */
 #define LINK_REQUESTS_MAX 8u         /* under way at once; one more answers -EBUSY */

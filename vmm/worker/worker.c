@@ -14,6 +14,7 @@
 #include "lib/os/cleanup.h"
 #include "lib/os/file.h"
 #include "vmm/mem/protect.h"
+#include "vmm/worker/gdb.h"
 #include "vmm/worker/nvme.h"
 
 LOG_DOMAIN("worker");
@@ -118,6 +119,7 @@ static void opened_all(struct op *op, int ignored)
 	struct worker *w = container_of(op, struct worker, opened_op);
 
 	w->opened_all = true;
+	gdb_server_start(w->gdb);
 	if (w->holds)
 		let_go(w);
 	else
@@ -311,6 +313,8 @@ static int prepare(struct worker *w)
 		r = loader_load(w->machine.guest, &w->layout, &(struct loader_machine){ .pci = w->ide }, &w->entry);
 	if (!r)
 		r = create_vps(w);
+	if (!r)
+		r = gdb_server_create(w, LINK_FD_GDB, &w->gdb);
 	if (!r)
 		r = open_nvme(w);
 	if (!r)

@@ -53,6 +53,7 @@ struct worker_vp {
 };
 
 struct nvme_devices;
+struct gdb_server;
 
 /* VTL0's VPs made to wait by the operator; main's */
 struct pause {
@@ -89,6 +90,7 @@ struct worker {
 	struct exec *main;              /* control requests, device timers, serial */
 	struct worker_vp *vps;          /* layout.vp_count */
 	struct nvme_devices *nvme;      /* what the host assigned to VTL2 */
+	struct gdb_server *gdb;         /* NULL: nobody is to debug */
 	struct link_client link;
 	struct loader_entry entry;
 	struct op ended, devices_ended;

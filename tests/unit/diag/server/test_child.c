@@ -32,7 +32,7 @@ static int play_worker(void)
 	struct link_request r;
 	char path[LINK_BODY_MAX + 1] = "";
 
-	for (int fd = LINK_FD_REQUESTS; fd <= LINK_FD_LAST; fd++)
+	for (int fd = LINK_FD_REQUESTS; fd < LINK_FD_GDB; fd++)
 		if (fcntl(fd, F_GETFD) != 0)
 			return 10 + fd;
 	if (fcntl(LINK_FD_LAST + 1, F_GETFD) != -1)
@@ -41,6 +41,9 @@ static int play_worker(void)
 	if (send(LINK_FD_NOTIFY, &n, sizeof(n), 0) != (ssize_t)sizeof(n) || read(LINK_FD_REQUESTS, &r, sizeof(r)) != sizeof(r) ||
 	    read(LINK_FD_REQUESTS, path, r.path_len) != r.path_len)
 		return 21;
+	/* this one is not always there */
+	if ((fcntl(LINK_FD_GDB, F_GETFD) == 0) != !strcmp(path, "die"))
+		return 23;
 	if (!strcmp(path, "die"))
 		raise(SIGKILL);
 	struct { struct link_reply head; char body[4]; } reply = { { 4 + 4 + 4, r.id, 0 }, "pong" };
@@ -75,7 +78,7 @@ static void answered(struct link_query *q, int error, struct bytes body)
 static void run(struct fixture *f, const char *path)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct child_fds fds = { null, null, null, null };
+	struct child_fds fds = { null, null, null, null, !strcmp(path, "die") ? null : -1 };
 
 	memset(f, 0, sizeof(*f));
 	f->child.exec = exec_create("test", -1);

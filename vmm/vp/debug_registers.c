@@ -1,0 +1,176 @@
+/* A held VP's registers for a debugger: read, written, and DR0 to DR7 lent to it */
+#include "vmm/vp/debug.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/log/log.h"
+#include "vmm/vp/internal.h"
+
+LOG_DOMAIN("debug");
+
+#define RFLAGS_FIXED BIT(1)
+#define DR7_FIXED BIT(10)
+
+/* ---- registers */
+static const struct { u8 unit; u32 name; u16 at; } words[] = {
+#define WORD(unit_, name_, member) { unit_, HV_X64_REGISTER_##name_, offsetof(struct gdb_registers, member) }
+	WORD(UNIT_DR0, DR0, dr[0]), WORD(UNIT_DR1, DR0 + 1, dr[1]), WORD(UNIT_DR2, DR0 + 2, dr[2]), WORD(UNIT_DR3, DR3, dr[3]),
+	WORD(UNIT_DR6, DR6, dr6), WORD(UNIT_DR7, DR7, dr7),
+	WORD(UNIT_KERNEL_GS_BASE, KERNEL_GS_BASE, kernel_gs_base), WORD(UNIT_PAT, PAT, pat),
+	WORD(UNIT_SYSENTER_CS, SYSENTER_CS, sysenter_cs), WORD(UNIT_SYSENTER_EIP, SYSENTER_EIP, sysenter_eip),
+	WORD(UNIT_SYSENTER_ESP, SYSENTER_ESP, sysenter_esp), WORD(UNIT_STAR, STAR, star), WORD(UNIT_LSTAR, LSTAR, lstar),
+	WORD(UNIT_CSTAR, CSTAR, cstar), WORD(UNIT_SFMASK, SFMASK, sfmask), WORD(UNIT_TSC_AUX, TSC_AUX, tsc_aux),
+	/* these have no place among the system registers: they are read with the core */
+	WORD(UNIT_CR0, CR0, cr0), WORD(UNIT_CR3, CR3, cr3), WORD(UNIT_CR4, CR4, cr4), WORD(UNIT_CR8, CR8, cr8),
+	WORD(UNIT_EFER, EFER, efer),
+#undef WORD
+};
+
+static const struct { u8 unit; u32 name; u16 at; } wide[] = { /* segments and tables: 16 bytes, as the hypervisor has them */
+	{ UNIT_LDTR, HV_X64_REGISTER_LDTR, offsetof(struct gdb_registers, ldtr) },
+	{ UNIT_TR, HV_X64_REGISTER_TR, offsetof(struct gdb_registers, tr) },
+	{ UNIT_IDTR, HV_X64_REGISTER_IDTR, offsetof(struct gdb_registers, idtr) },
+	{ UNIT_GDTR, HV_X64_REGISTER_GDTR, offsetof(struct gdb_registers, gdtr) },
+};
+
+static void read_core(struct vp *vp, const struct hv_register_page *s, struct gdb_registers *ret)
+{
+	for (unsigned i = 0; i < HV_GPR_COUNT; i++)
+		ret->gpr[i] = hcl_gpr(&vp->hcl, i);
+	ret->rip = s->rip;
+	ret->rflags = s->rflags;
+	for (unsigned i = 0; i < ARRAY_SIZE(ret->segment); i++)
+		ret->segment[i] = vp_segment(s, i);
+	ret->cr0 = s->cr0;
+	ret->cr2 = vp->hcl.run->context.cr2;
+	ret->cr3 = s->cr3;
+	ret->cr4 = s->cr4;
+	ret->cr8 = s->cr8;
+	ret->efer = s->efer;
+	memcpy(ret->fx, vp->hcl.run->context.fx_state, sizeof(ret->fx));
+}
+
+static int read_system(struct vp *vp, struct gdb_registers *ret)
+{
+	union hv_register_value value;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (!(BIT(words[i].unit) & UNITS_SYSTEM))
+			continue;
+		r = hcl_get64(&vp->hcl, words[i].name, (u64 *)((u8 *)ret + words[i].at));
+		if (r)
+			return r;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		r = hcl_get(&vp->hcl, wide[i].name, &value);
+		if (r)
+			return r;
+		memcpy((u8 *)ret + wide[i].at, &value, sizeof(value));
+	}
+	if (vp->debug.hardware) {
+		memcpy(ret->dr, vp->debug.own_dr, sizeof(ret->dr));
+		ret->dr7 = vp->debug.own_dr7;
+	}
+	return 0;
+}
+
+int vp_debug_read(struct vp *vp, unsigned classes, struct gdb_registers *ret)
+{
+	const struct hv_register_page *s = hcl_state(&vp->hcl);
+	int r = 0;
+
+	if (!s)
+		return -EIO;
+	if (classes & GDB_CORE)
+		read_core(vp, s, ret);
+	if (classes & GDB_SYSTEM)
+		r = read_system(vp, ret);
+	if (!r)
+		ret->valid |= classes;
+	return r;
+}
+
+static int write_segments(struct vp *vp, const struct gdb_registers *regs)
+{
+	int r = 0;
+
+	for (u32 i = 0; !r && i < ARRAY_SIZE(regs->segment); i++)
+		if (regs->changed & BIT(UNIT_ES + i)) {
+			union hv_register_value value = { .segment = regs->segment[i] };
+
+			r = hcl_set(&vp->hcl, HV_X64_REGISTER_ES + i, &value);
+		}
+	return r;
+}
+
+int vp_debug_write(struct vp *vp, struct gdb_registers *regs)
+{
+	union hv_register_value value;
+	int r = 0;
+
+	for (unsigned i = 0; i < HV_GPR_COUNT; i++)
+		if (regs->changed & BIT(UNIT_GPR + i))
+			hcl_set_gpr(&vp->hcl, i, regs->gpr[i]);
+	if (regs->changed & BIT(UNIT_FX))
+		memcpy(vp->hcl.run->context.fx_state, regs->fx, sizeof(regs->fx));
+	if (regs->changed & BIT(UNIT_CR2))
+		vp->hcl.run->context.cr2 = regs->cr2;
+	for (size_t i = 0; !r && i < ARRAY_SIZE(words); i++)
+		if (regs->changed & BIT(words[i].unit)) {
+			memcpy(value.u64, (u8 *)regs + words[i].at, 8);
+			r = hcl_set64(&vp->hcl, words[i].name, value.u64[0]);
+		}
+	for (size_t i = 0; !r && i < ARRAY_SIZE(wide); i++)
+		if (regs->changed & BIT(wide[i].unit)) {
+			memcpy(&value, (u8 *)regs + wide[i].at, sizeof(value));
+			r = hcl_set(&vp->hcl, wide[i].name, &value);
+		}
+	if (!r)
+		r = write_segments(vp, regs);
+	if (!r && regs->changed & BIT(UNIT_RIP))
+		r = hcl_set_rip(&vp->hcl, regs->rip);
+	if (!r && regs->changed & BIT(UNIT_RFLAGS))
+		r = hcl_set_rflags(&vp->hcl, regs->rflags | RFLAGS_FIXED);
+	regs->changed = 0;
+	return r ? log_err(r, "VP %u: a register that the debugger sets", vp->index) : 0;
+}
+
+/* ---- debug registers. DR0 to DR3 are shared between the VTLs, DR7 is not: VTL2 does not trap on them. */
+static int set_debug_registers(struct vp *vp, const u64 address[4], u64 dr7)
+{
+	int r = hcl_set64(&vp->hcl, HV_X64_REGISTER_DR7, DR7_FIXED);
+
+	for (u32 i = 0; !r && i < 4; i++)
+		r = hcl_set64(&vp->hcl, HV_X64_REGISTER_DR0 + i, address[i]);
+	return r ? r : hcl_set64(&vp->hcl, HV_X64_REGISTER_DR7, dr7);
+}
+
+int vp_debug_hardware(struct vp *vp, const struct vp_hardware *wanted)
+{
+	struct vp_debug *d = &vp->debug;
+	int r = 0;
+
+	if (!memcmp(wanted, &d->wanted, sizeof(*wanted)))
+		return 0;
+	if (!d->hardware) {
+		for (u32 i = 0; !r && i < 4; i++)
+			r = hcl_get64(&vp->hcl, HV_X64_REGISTER_DR0 + i, &d->own_dr[i]);
+		if (!r)
+			r = hcl_get64(&vp->hcl, HV_X64_REGISTER_DR7, &d->own_dr7);
+	}
+	if (!r)
+		r = wanted->dr7 ? set_debug_registers(vp, wanted->address, wanted->dr7 | DR7_FIXED) :
+				  set_debug_registers(vp, d->own_dr, d->own_dr7);
+	if (r) { /* a hypervisor may refuse to set them */
+		const struct vp_hardware *old = d->hardware ? &d->wanted : &(struct vp_hardware){ .dr7 = d->own_dr7 };
+
+		if (set_debug_registers(vp, d->hardware ? old->address : d->own_dr, old->dr7 | DR7_FIXED))
+			log_at(LOG_WARN, "VP %u: debug registers are lost", vp->index);
+		return log_err(r, "VP %u: debug registers", vp->index);
+	}
+	d->hardware = wanted->dr7;
+	d->wanted = *wanted;
+	return 0;
+}
