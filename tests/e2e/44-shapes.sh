@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# needs: guest-generic.initrd guest-newer.initrd
+# needs: guest-generic.initrd guest-newer.initrd deps/kernel-guest/bzImage
 # limit: 1800
 # Machines of many shapes. The table covers 86 of the 101 pairs of values; ten rows of these factors can cover 87.
 # SHAPES=all: every combination (make long TEST=shapes).
