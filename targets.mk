@@ -134,7 +134,7 @@ e2e: machine  ## the tests that boot machines
 	@tests/e2e/run
 test:  ## everything CI runs
 	@scripts/test
-long:  ## long runs: TEST=fuzz|sim|emul|boots|faults|reboots|crashes SEED= TIME=
+long:  ## long runs: TEST=fuzz|sim|emul|boots|faults|reboots|crashes|gdb|verify SEED= TIME=
 	@scripts/long "$(TEST)" "$(TIME)"
 report-size: $(O)/.setup  ## functions past 70 lines, files past 600
 	@scripts/report-size
