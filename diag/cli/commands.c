@@ -62,7 +62,7 @@ const struct command commands[] = {
 	  BIT(OPT_ENV) | BIT(OPT_CLEAR_ENV), 1, MANY, true,
 	  "  pvdiag run ps\n"
 	  "  pvdiag run sh -c 'cat /proc/interrupts | head'\n"
-	  "  tar c tools | pvdiag run tar x -C /tmp\n", command_run },
+	  "  pvdiag run sh -c 'cat >/tmp/tool' <tool\n", command_run },
 	{ "file", "PATH", "print a file of VTL2", BIT(OPT_FOLLOW) | BIT(OPT_OUTPUT), 1, 1, false,
 	  "  pvdiag file /proc/iomem\n"
 	  "  pvdiag file -f /tmp/trace     and what is added to it\n", command_file },

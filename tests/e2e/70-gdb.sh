@@ -104,6 +104,8 @@ check "one VP, its APIC in the firmware: gdb at the first instruction" first
 check "it is the kernel's entry" says first '^\$1 = 0x1[0-9a-f]+$'
 check "then the guest boots" python3 scripts/vm-agent.py "$PARAVANE_VMS/one/com2" wait 120
 check "$sessions short sessions with one VP" short
+check "gdb on the worker itself" matches 'worker_main' timeout 100 scripts/vm -n one gdb --process worker -batch -ex 'bt 8' -ex detach
+check "which goes on" matches '^state: nobody' d inspect vm/gdb
 check "the guest is alive" g true
 vm -n closed up --cpus 1 --vtl2-append PARAVANE_DIAGNOSTICS=restricted --no-wait >/dev/null
 closed() {
