@@ -314,7 +314,7 @@ static int hold_back(struct vp *vp)
 }
 
 /* HLT ends at once, as it may: else a step would last until an interrupt, and there are none */
-static int wake(struct vp *vp)
+int debug_wake(struct vp *vp)
 {
 	u64 activity = 0;
 
@@ -365,7 +365,7 @@ int debug_enter(struct vp *vp)
 		return 1;
 	if (!d->armed) {
 		d->guest_tf = s->rflags & RFLAGS_TF;
-		r = wake(vp);
+		r = debug_wake(vp);
 		if (!r && vp->apic)
 			r = hold_back(vp);
 		if (r)

@@ -131,6 +131,8 @@ int vp_debug_write(struct vp *vp, struct gdb_registers *regs)
 		r = write_segments(vp, regs);
 	if (!r && regs->changed & BIT(UNIT_RIP))
 		r = hcl_set_rip(&vp->hcl, regs->rip);
+	if (!r && regs->changed & BIT(UNIT_RIP))
+		r = debug_wake(vp); /* to go on there means now */
 	if (!r && regs->changed & BIT(UNIT_RFLAGS))
 		r = hcl_set_rflags(&vp->hcl, regs->rflags | RFLAGS_FIXED);
 	regs->changed = 0;

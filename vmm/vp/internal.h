@@ -45,6 +45,8 @@ int debug_enter(struct vp *vp) __must_check;
 int debug_after_exit(struct vp *vp, enum exit_reason reason, u64 injected_before) __must_check;
 /* TF is a debugger's, and no trap of the guest's */
 bool debug_steps_unseen(const struct vp *vp);
+/* HLT is over */
+int debug_wake(struct vp *vp) __must_check;
 /* with machine->debug: 1: a software breakpoint is there, the VP is held; 0: not; -errno */
 int debug_breakpoint(struct vp *vp, u64 rip) __must_check;
 /* an exception that is intercepted: the debugger's, or back to the guest */

@@ -395,6 +395,7 @@ static void registers_go_back(void **state)
 
 	assert_int_equal(vp_debug_read(&bed->vp, GDB_CORE | GDB_SYSTEM, &regs), 0);
 	assert_int_equal(regs.rip, CODE);
+	set(HV_REGISTER_INTERNAL_ACTIVITY_STATE, HV_ACTIVITY_HALT_SUSPEND);
 	regs.rip = 0x1234;
 	regs.gpr[HV_RBX] = 5;
 	regs.lstar = 77;
@@ -402,6 +403,7 @@ static void registers_go_back(void **state)
 	regs.changed = BIT(UNIT_RIP) | BIT(UNIT_GPR + HV_RBX) | BIT(UNIT_LSTAR) | BIT(UNIT_FX);
 	assert_int_equal(vp_debug_write(&bed->vp, &regs), 0);
 	assert_int_equal(page()->rip, 0x1234);
+	assert_int_equal(hcl_fake_register(&bed->fake, HV_REGISTER_INTERNAL_ACTIVITY_STATE), 0);
 	assert_int_equal(bed->fake.run.context.rbx, 5);
 	assert_int_equal(bed->fake.run.context.fx_state[0], 9);
 	assert_int_equal(hcl_fake_register(&bed->fake, HV_X64_REGISTER_LSTAR), 77);
