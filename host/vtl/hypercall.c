@@ -179,9 +179,9 @@ static u16 install_intercept(struct call *c)
 	if (c->input_len < sizeof(in))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	memcpy(&in, c->input, sizeof(in));
-	if (in.intercept_type == HV_INTERCEPT_EXCEPTION)
-		return debug_install(c->vp->partition, in.parameter, in.access_type);
 	switch (in.intercept_type) {
+	case HV_INTERCEPT_EXCEPTION:
+		return debug_install(c->vp->partition, in.parameter, in.access_type);
 	case HV_INTERCEPT_IO_PORT:
 	case HV_INTERCEPT_IO_PORT_RANGE: /* all ports exit here; the range given is not narrowed */
 	case HV_INTERCEPT_MSR:

@@ -14,8 +14,6 @@
 
 LOG_DOMAIN("kvm");
 
-#define LAPIC_MSR_TSC_DEADLINE 0x6e0u
-
 static const struct {
 	int number;
 	const char *name, *since;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/core/crc32.h"
+#include "lib/core/grow.h"
 #include "lib/igvm/igvm.h"
 
 /* every body with a file offset has it here; while writing it holds 1 + offset within the data, 0 for none */
@@ -15,16 +16,9 @@ static void append(struct igvm_writer *w, struct igvm_buffer *b, const void *byt
 {
 	if (w->failed || !len)
 		return;
-	if (b->room - b->len < len) {
-		size_t room = MAX(b->room * 2, ALIGN_UP(b->len + len, 65536));
-		u8 *grown = realloc(b->bytes, room);
-
-		if (!grown) {
-			w->failed = true;
-			return;
-		}
-		b->bytes = grown;
-		b->room = room;
+	if (!grow(&b->bytes, &b->room, b->len + len, 65536)) {
+		w->failed = true;
+		return;
 	}
 	memcpy(b->bytes + b->len, bytes, len);
 	b->len += len;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/core/grow.h"
+
 void pb_init(struct pb_writer *w)
 {
 	*w = (struct pb_writer){ 0 };
@@ -16,25 +18,9 @@ void pb_fini(struct pb_writer *w)
 
 static bool reserve(struct pb_writer *w, size_t more)
 {
-	size_t room = w->room ? w->room : 256;
-
-	if (w->failed || more > SIZE_MAX / 4 - w->len) {
+	if (w->failed || more > SIZE_MAX / 4 - w->len || !grow(&w->data, &w->room, w->len + more, 256))
 		w->failed = true;
-		return false;
-	}
-	while (room - w->len < more)
-		room *= 2;
-	if (room != w->room) {
-		u8 *data = realloc(w->data, room);
-
-		if (!data) {
-			w->failed = true;
-			return false;
-		}
-		w->data = data;
-		w->room = room;
-	}
-	return true;
+	return !w->failed;
 }
 
 void pb_raw(struct pb_writer *w, const void *data, size_t len)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/core/crc32.h"
+#include "lib/core/grow.h"
 
 #define HEADER_LEN 16u
 #define STATE_MAX (64 * MiB)
@@ -17,16 +18,9 @@ void saver_put(struct saver *s, const void *data, size_t len)
 		s->error = -EFBIG;
 		return;
 	}
-	if (s->len + len > s->room) {
-		size_t room = MAX(s->room * 2, ALIGN_UP(s->len + len, 1024u));
-		u8 *grown = realloc(s->data, room);
-
-		if (!grown) {
-			s->error = -ENOMEM;
-			return;
-		}
-		s->data = grown;
-		s->room = room;
+	if (!grow(&s->data, &s->room, s->len + len, 1024)) {
+		s->error = -ENOMEM;
+		return;
 	}
 	if (len)
 		memcpy(s->data + s->len, data, len);

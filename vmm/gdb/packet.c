@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/core/grow.h"
+
 #define ESCAPE '}'
 #define ESCAPE_BIT 0x20
 
@@ -173,20 +175,9 @@ void gdb_say(struct gdb_text *t, const char *format, ...)
 	va_end(args);
 	size_t len = count < 0 ? 0 : MIN((size_t)count, sizeof(line) - 1);
 
-	if (t->failed || len >= TEXT_MAX - t->len) {
+	if (t->failed || len >= TEXT_MAX - t->len || !grow(&t->data, &t->room, t->len + len + 1, 1024)) {
 		t->failed = true;
 		return;
-	}
-	if (len + 1 > t->room - t->len) {
-		size_t room = MAX(t->room * 2, t->len + 1024);
-		char *more = realloc(t->data, room);
-
-		if (!more) {
-			t->failed = true;
-			return;
-		}
-		t->data = more;
-		t->room = room;
 	}
 	memcpy(t->data + t->len, line, len + 1);
 	t->len += len;
@@ -201,20 +192,9 @@ void gdb_writer_fini(struct gdb_writer *w)
 
 static void put(struct gdb_writer *w, const void *data, size_t len)
 {
-	if (w->failed || len > GDB_OUTPUT_MAX - w->len) {
+	if (w->failed || len > GDB_OUTPUT_MAX - w->len || !grow(&w->data, &w->room, w->len + len, 1024)) {
 		w->failed = true;
 		return;
-	}
-	if (len > w->room - w->len) {
-		size_t room = MAX(w->room * 2, w->len + len + 1024);
-		u8 *more = realloc(w->data, room);
-
-		if (!more) {
-			w->failed = true;
-			return;
-		}
-		w->data = more;
-		w->room = room;
 	}
 	memcpy(w->data + w->len, data, len);
 	w->len += len;

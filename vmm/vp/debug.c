@@ -55,19 +55,20 @@ static u64 linear_of(const struct hv_register_page *s, u64 rip)
 	return vp_mode(s) == 64 ? rip : (s->cs.base + rip) & 0xffffffffu;
 }
 
+static bool to_physical(struct vp *vp, const struct hv_register_page *s, u64 linear, u64 *ret_gpa)
+{
+	return walk_any(vp->machine->guest, (struct walk_state){ s->cr0, s->cr3, s->cr4, s->efer, false }, linear, ret_gpa);
+}
+
 /* memory of the guest as its kernel could reach it; the debugger does not ask for rights */
 static bool touch_linear(struct vp *vp, const struct hv_register_page *s, u64 linear, void *data, size_t len, bool write)
 {
-	struct walk_state w = { .cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer, .smap_override = true };
-
 	while (len) {
 		size_t piece = MIN(len, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
 		u64 gpa;
-		u32 error;
 
-		if (walk(vp->machine->guest, &w, linear, 0, &gpa, &error) != WALK_OK ||
-		    (write ? guest_write(vp->machine->guest, gpa, data, piece) :
-			     guest_read(vp->machine->guest, gpa, data, piece)))
+		if (!to_physical(vp, s, linear, &gpa) || (write ? guest_write(vp->machine->guest, gpa, data, piece) :
+								  guest_read(vp->machine->guest, gpa, data, piece)))
 			return false;
 		linear += piece;
 		data = (u8 *)data + piece;
@@ -375,10 +376,8 @@ int debug_enter(struct vp *vp)
 	r = d->kind == STEP_SYSCALL ? do_syscall(vp, s, d->rip) : d->kind == STEP_SYSRET ? do_sysret(vp, s) : 0;
 	if (r < 0)
 		return r;
-	if (r) {
-		r = finish(vp);
-		return r;
-	}
+	if (r)
+		return finish(vp);
 	d->rip = s->rip;
 	d->armed = true;
 	if (!vp->apic && s->rflags & RFLAGS_IF && hcl_set64(&vp->hcl, HV_REGISTER_INTERRUPT_STATE, HV_INTERRUPT_SHADOW))
@@ -416,12 +415,9 @@ bool debug_steps_unseen(const struct vp *vp)
 static bool breakpoint_at(struct vp *vp, const struct hv_register_page *s, u64 rip)
 {
 	const struct vp_debug_ops *ops = vp->machine->debug;
-	struct walk_state w = { .cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer, .smap_override = true };
 	u64 gpa;
-	u32 error;
 
-	return ops && walk(vp->machine->guest, &w, linear_of(s, rip), 0, &gpa, &error) == WALK_OK &&
-	       ops->breakpoint_at(vp->machine, gpa);
+	return ops && to_physical(vp, s, linear_of(s, rip), &gpa) && ops->breakpoint_at(vp->machine, gpa);
 }
 
 int debug_breakpoint(struct vp *vp, u64 rip)
@@ -513,8 +509,9 @@ int debug_exception(struct vp *vp, const struct hv_exception_intercept *m)
 	return r ? r : vp_inject(vp, m->vector, m->info & 1, m->error_code, m->parameter);
 }
 
-void vp_debug_inspect(struct vp *vp, struct inspect *in)
+void debug_inspect(void *object, struct inspect *in)
 {
+	const struct vp *vp = object;
 	const struct vp_debug *d = &vp->debug;
 
 	inspect_bool(in, "held", d->held);

@@ -51,7 +51,7 @@ int debug_wake(struct vp *vp) __must_check;
 int debug_breakpoint(struct vp *vp, u64 rip) __must_check;
 /* an exception that is intercepted: the debugger's, or back to the guest */
 int debug_exception(struct vp *vp, const struct hv_exception_intercept *m) __must_check;
-void vp_debug_inspect(struct vp *vp, struct inspect *in);
+void debug_inspect(void *vp, struct inspect *in);
 
 /* neither the operator, nor a debugger, nor a device's answer holds it */
 static inline bool vp_may_run(const struct vp *vp)

@@ -228,11 +228,6 @@ static void apic_inspect(void *object, struct inspect *in)
 	vapic_inspect(vp->apic, in);
 }
 
-static void debug_inspect(void *object, struct inspect *in)
-{
-	vp_debug_inspect(object, in);
-}
-
 void vp_inspect(void *object, struct inspect *in)
 {
 	struct vp *vp = object;

@@ -67,8 +67,7 @@ static bool is_canonical(const struct gdb_registers *regs, u64 linear)
 static int to_physical(struct gdb_server *s, unsigned vp, bool physical, u64 address, u64 *ret)
 {
 	const struct gdb_registers *regs = &s->vps[vp].regs;
-	struct walk_state w = { .cr0 = regs->cr0, .cr3 = regs->cr3, .cr4 = regs->cr4, .efer = regs->efer, .smap_override = true };
-	u32 error;
+	struct walk_state w = { regs->cr0, regs->cr3, regs->cr4, regs->efer, false };
 
 	if (physical) {
 		*ret = address;
@@ -76,7 +75,7 @@ static int to_physical(struct gdb_server *s, unsigned vp, bool physical, u64 add
 	}
 	if (s->vps[vp].busy || !(regs->valid & GDB_CORE))
 		return -EAGAIN;
-	if (!is_canonical(regs, address) || walk(s->w->machine.guest, &w, address, 0, ret, &error) != WALK_OK)
+	if (!is_canonical(regs, address) || !walk_any(s->w->machine.guest, w, address, ret))
 		return -EFAULT;
 	return 0;
 }

@@ -150,11 +150,9 @@ static int say_walk(struct gdb_server *s, unsigned vp, u64 linear, struct gdb_te
 			break;
 		table = entry & (wide ? 0x000ffffffffff000ull : 0xfffff000ull);
 	}
-	struct walk_state w = { .cr0 = r->cr0, .cr3 = r->cr3, .cr4 = r->cr4, .efer = r->efer, .smap_override = true };
 	u64 gpa;
-	u32 code;
 
-	if (walk(s->w->machine.guest, &w, linear, 0, &gpa, &code) == WALK_OK)
+	if (walk_any(s->w->machine.guest, (struct walk_state){ r->cr0, r->cr3, r->cr4, r->efer, false }, linear, &gpa))
 		gdb_say(t, "physical %llx\n", (unsigned long long)gpa);
 	else
 		gdb_say(t, "leads nowhere\n");
