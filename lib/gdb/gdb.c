@@ -1,4 +1,4 @@
-#include "vmm/gdb/gdb.h"
+#include "lib/gdb/gdb.h"
 
 #include <errno.h>
 #include <stdlib.h>
