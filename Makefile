@@ -19,7 +19,7 @@ FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dt
 	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/apic vmm/vp \
 	vmm/loader vmm/get vmm/settings vmm/worker \
 	diag/server diag/crash diag/dump diag/perf diag/cli initramfs \
-	host/load host/vtl host/vmbus host/vpci host/nvme host/pvhost tests/guests/tools tests/guests/bare tests/tools tests/unit tests/fuzz tests/sim tests/differential
+	host/load host/vtl host/vmbus host/gdb host/vpci host/nvme host/pvhost tests/guests/tools tests/guests/bare tests/tools tests/unit tests/fuzz tests/sim tests/differential
 FOLDERS := $(patsubst %/build.mk,%,$(wildcard $(addsuffix /build.mk,$(FOLDERS))))
 
 # ---- flavours: the same source, compiled for different worlds
