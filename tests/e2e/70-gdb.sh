@@ -96,7 +96,23 @@ g 'i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); done; cat /proc/uptime' >/dev/nu
 check "nobody attached: no exception leaves the guest any more" [ "$(exceptions)" = "$before" ]
 check "no warning in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops"'
 echo "     # stalls seen by the guest: $(g 'dmesg | grep -cE "soft lockup|rcu.*stalls on"')"
-g '(sleep 1; poweroff -f) &' >/dev/null 2>&1
+# pvhost's pause under a debugger: the session waits and goes on
+paused() {
+	(sleep 4; m pause; sleep 3; m resume) &
+	session paused 'info threads' 'shell sleep 5' 'thread apply all bt 1' 'stepi' detach
+	local r=$?
+	wait
+	return $r
+}
+check "the host's pause holds a session up, no more" paused
+# a panic, for which the debugger itself sees; it stops the other processors, with interrupts off
+check "a program is sent somewhere else" session jump 'tbreak do_sys_openat2' continue 'set $rdi = linux_banner' 'set $rax = 0' 'set $rip = panic' detach
+sleep 5
+check "at a panic: what it came from, and a step" session panic 'thread apply all bt' 'stepi' 'stepi' detach
+check "it came from here" says panic '^#[0-9]+ .* (v?panic) \('
+check "others stand still with interrupts off" says panic 'stop_this_cpu'
+timeout 100 scripts/vm -n gdb gdb -batch -ex kill >/dev/null 2>&1
+check "kill switches the guest off" vm -n gdb wait 60
 vm -n gdb down
 machine=one
 vm -n one up --cpus 1 --apic vmm --kernel "$O/deps/kernel-guest/bzImage" --vtl2-append PARAVANE_WAIT_FOR_DEBUGGER=1 --no-wait >/dev/null
@@ -112,6 +128,17 @@ check "one VP, its APIC in the firmware: gdb at the first instruction" first
 check "it is the kernel's entry" says first '^\$1 = 0x1[0-9a-f]+$'
 check "then the guest boots" python3 scripts/vm-agent.py "$PARAVANE_VMS/one/com2" wait 120
 check "$sessions short sessions with one VP" short
+check "monitor: the local APIC that the firmware plays" session lapic 'monitor info lapic' detach
+check "it has its registers" says lapic '^(tpr|id|svr|ldr)'
+# the connection ends with it, perhaps before the answer
+monitor_reset() {
+	timeout 60 scripts/vm -n one gdb -batch -ex 'monitor reset'
+	for _ in $(seq 20); do m 'info vtl' | grep '^resets 1' && return; sleep 0.5; done
+	return 1
+}
+check "monitor reset" monitor_reset
+check "the guest comes up again, when a debugger has let go" first
+check "and boots" python3 scripts/vm-agent.py "$PARAVANE_VMS/one/com2" wait 120
 check "gdb on the worker itself" matches 'worker_main' timeout 100 scripts/vm -n one gdb --process worker -batch -ex 'bt 8' -ex detach
 check "which goes on" matches '^state: nobody' d inspect vm/gdb
 check "the guest is alive" g true
