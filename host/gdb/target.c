@@ -173,6 +173,10 @@ static void target_resume(void *ctx, const struct gdb_resume *vps)
 		partition_debug_run(g->partition, i, &run);
 	}
 	gdb_host_forget_registers(g);
+	/* what others met before they stood still too: they meet it again */
+	pthread_mutex_lock(&g->lock);
+	g->met = false;
+	pthread_mutex_unlock(&g->lock);
 	g->holds = false;
 	partition_resume(g->partition);
 }
