@@ -235,12 +235,19 @@ int vmgs_begin_format(struct vmgs_operation *op, struct vmgs *v, u64 capacity, u
 	return 0;
 }
 
-static int usable(struct vmgs *v, u32 id)
+static int usable(struct vmgs *v)
 {
 	if (v->state == VMGS_DOUBT)
 		return problem(v, -EIO, "a change failed half-way: the store must be opened again");
-	if (v->state != VMGS_OPEN)
-		return problem(v, -EBADF, "the store is not open");
+	return v->state == VMGS_OPEN ? 0 : problem(v, -EBADF, "the store is not open");
+}
+
+static int usable_file(struct vmgs *v, u32 id)
+{
+	int r = usable(v);
+
+	if (r)
+		return r;
 	if (!id || id >= VMGS_EXTENDED_FILE_TABLE)
 		return problem(v, -EPERM, "%u is not the number of a file: 1 to 62 are", id);
 	return 0;
@@ -251,7 +258,7 @@ int vmgs_begin_read(struct vmgs_operation *op, struct vmgs *v, u32 id, u64 max)
 	struct vmgs_file f;
 
 	begin(op, v, VMGS_OPERATION_READ);
-	int r = usable(v, id);
+	int r = usable_file(v, id);
 
 	if (r)
 		return r;
@@ -288,26 +295,52 @@ static int find_places(struct vmgs_operation *op, u32 blocks, u32 *ret_block)
 		       " together", blocks, free_count, largest);
 }
 
+/* what is there, with a header after the one that counts */
+static void begin_next(struct vmgs_operation *op)
+{
+	op->next_header = op->store->header;
+	op->next_table = op->store->table;
+	op->next_active = !op->store->active;
+}
+
+static void seal_next(struct vmgs_operation *op)
+{
+	op->next_header.sequence++;
+	header_seal(&op->next_header);
+}
+
 static int begin_change(struct vmgs_operation *op, struct vmgs *v, u32 id, u32 blocks, u32 *ret_block)
 {
 	begin(op, v, VMGS_OPERATION_COMMIT);
-	int r = usable(v, id);
+	int r = usable_file(v, id);
 
 	if (!r && v->header.encryption_algorithm != VMGS_ENCRYPTION_NONE)
 		r = problem(v, -ENOKEY, "the store is encrypted, with a key that is not kept here");
 	if (r)
 		return r;
-	op->next_header = v->header;
-	op->next_table = v->table;
-	op->next_active = !v->active;
+	begin_next(op);
 	r = find_places(op, blocks, ret_block);
 	if (r)
 		return r;
 	op->next_table.entries[VMGS_FILE_TABLE] = (struct vmgs_file_entry){
 		.offset = op->next_header.file_table_offset, .allocation_size = VMGS_FILE_TABLE_BLOCKS,
 		.valid_data_size = sizeof(op->next_table) };
-	op->next_header.sequence++;
-	header_seal(&op->next_header);
+	seal_next(op);
+	return 0;
+}
+
+int vmgs_begin_mark(struct vmgs_operation *op, struct vmgs *v, bool reprovisioned)
+{
+	begin(op, v, VMGS_OPERATION_COMMIT);
+	int r = usable(v);
+
+	if (r)
+		return r;
+	begin_next(op);
+	op->next_header.markers &= (u16)~VMGS_MARKER_REPROVISIONED;
+	op->next_header.markers |= reprovisioned ? VMGS_MARKER_REPROVISIONED : 0;
+	seal_next(op);
+	op->stage = COMMIT_HEADER;
 	return 0;
 }
 

@@ -71,7 +71,7 @@ struct vmgs_operation {
  * Begin: 0, or -errno and problem says why; then there are no steps, and vmgs_end() is not needed. Steps end with an error in
  * op->error the same way. Errors: -ENODATA the device was never formatted (all zero), -EINVAL no VMGS, -EPROTONOSUPPORT a
  * VMGS of another version, -EBADMSG damaged, -ENOKEY encrypted, -ENOENT no such file, -EFBIG, -ENOSPC, -ENOMEM, -EPERM an id
- * that is the format's own, -EIO and what else the device says.
+ * that is the format's own, -EBADF not open, -EIO and what else the device says.
  */
 int vmgs_begin_open(struct vmgs_operation *op, struct vmgs *v, u64 capacity, u32 sector_size) __must_check;
 /* makes it empty, whatever was there; open afterwards */
@@ -81,6 +81,8 @@ int vmgs_begin_read(struct vmgs_operation *op, struct vmgs *v, u32 id, u64 max) 
 /* the file is these bytes afterwards; data is copied. The old ones are free for the write after this one. */
 int vmgs_begin_write(struct vmgs_operation *op, struct vmgs *v, u32 id, const void *data, u64 len) __must_check;
 int vmgs_begin_remove(struct vmgs_operation *op, struct vmgs *v, u32 id) __must_check;
+/* sets or clears the mark of a store that was made anew on request (VMGS_MARKER_REPROVISIONED); also of an encrypted one */
+int vmgs_begin_mark(struct vmgs_operation *op, struct vmgs *v, bool reprovisioned) __must_check;
 
 /* what to do now; false: it is over, see op->error */
 bool vmgs_next(struct vmgs_operation *op, struct vmgs_step *ret);
@@ -112,7 +114,7 @@ struct vmgs_device {
 int vmgs_run(struct vmgs_operation *op, const struct vmgs_device *device) __must_check;
 int vmgs_open(struct vmgs *v, const struct vmgs_device *device) __must_check;
 int vmgs_format(struct vmgs *v, const struct vmgs_device *device) __must_check;
-/* *ret_data is malloc()ed, the caller's */
+/* *ret_data is malloc()ed, the caller's; NULL for an empty file */
 int vmgs_read(struct vmgs *v, const struct vmgs_device *device, u32 id, u64 max, u8 **ret_data, size_t *ret_len) __must_check;
 int vmgs_write(struct vmgs *v, const struct vmgs_device *device, u32 id, const void *data, u64 len) __must_check;
 int vmgs_remove(struct vmgs *v, const struct vmgs_device *device, u32 id) __must_check;

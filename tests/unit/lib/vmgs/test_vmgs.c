@@ -275,6 +275,29 @@ static void encrypted_stores_can_only_be_looked_at(void **state)
 	model_fini(&m);
 }
 
+static void a_mark_changes_the_header_only(void **state)
+{
+	struct vmgs_operation *op = malloc(sizeof(*op));
+	struct model_device m;
+
+	fresh(&m, SMALL, 512);
+	put(&m, 7, 7, 10);
+	for (int on = 1; on >= 0; on--) {
+		unsigned writes = m.writes;
+
+		assert_int_equal(vmgs_begin_mark(op, &store, on), 0);
+		assert_int_equal(vmgs_run(op, &m.device), 0);
+		vmgs_end(op);
+		assert_int_equal(m.writes, writes + 1);
+		opens(&m, 0);
+		assert_int_equal(store.header.markers, on ? VMGS_MARKER_REPROVISIONED : 0);
+		assert_true(has(&m, &store, 7, 7, 10));
+	}
+	assert_int_equal(store.header.sequence, 4);
+	free(op);
+	model_fini(&m);
+}
+
 static void names_are_two_way(void **state)
 {
 	u32 id = 99;
@@ -300,6 +323,7 @@ int main(void)
 		cmocka_unit_test(wrong_devices_are_told_apart),
 		cmocka_unit_test(wrong_tables_are_refused),
 		cmocka_unit_test(encrypted_stores_can_only_be_looked_at),
+		cmocka_unit_test(a_mark_changes_the_header_only),
 		cmocka_unit_test(names_are_two_way),
 	};
 
