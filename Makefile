@@ -17,7 +17,7 @@ say = $(if $(V),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dtb lib/igvm lib/vmgs lib/apic lib/synic lib/vmbus lib/uart \
 	boot igvmgen init \
 	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/apic vmm/gdb vmm/vp \
-	vmm/loader vmm/get vmm/settings vmm/worker \
+	vmm/loader vmm/get vmm/vmgs vmm/settings vmm/worker \
 	diag/server diag/crash diag/dump diag/perf diag/cli initramfs \
 	host/load host/vtl host/vmbus host/vpci host/nvme host/pvhost tests/guests/tools tests/guests/bare tests/tools tests/unit tests/fuzz tests/sim tests/differential
 FOLDERS := $(patsubst %/build.mk,%,$(wildcard $(addsuffix /build.mk,$(FOLDERS))))
