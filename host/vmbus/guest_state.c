@@ -15,14 +15,12 @@
 
 #include "lib/log/log.h"
 #include "lib/os/cleanup.h"
-#include "lib/os/file.h"
-#include "spec/vhd.h"
+#include "lib/vhd/vhd.h"
 #include "spec/vmgs.h"
 
 LOG_DOMAIN("vmgs");
 
 #define ANOTHER "Give another file, or a name that is free: it will be made"
-#define VHD_EPOCH_S 946684800ll /* 2000-01-01 after 1970-01-01 */
 
 struct guest_state {
 	int fd;
@@ -32,46 +30,24 @@ struct guest_state {
 };
 
 /* ---- the file */
-static u32 footer_checksum(const struct vhd_footer *f)
-{
-	struct vhd_footer copy = *f;
-	u32 sum = 0;
-
-	copy.checksum = 0;
-	for (size_t i = 0; i < sizeof(copy); i++)
-		sum += ((const u8 *)&copy)[i];
-	return ~sum;
-}
-
 /* the device's size where a fixed VHD says it; else the file's */
 static u64 device_size(int fd, u64 file_size)
 {
 	struct vhd_footer f;
-	u64 size;
 
-	if (file_size < sizeof(f) || pread(fd, &f, sizeof(f), (off_t)(file_size - sizeof(f))) != (ssize_t)sizeof(f) ||
-	    memcmp(f.cookie, VHD_COOKIE, sizeof(f.cookie)) || __builtin_bswap32(f.checksum) != footer_checksum(&f) ||
-	    __builtin_bswap32(f.disk_type) != VHD_TYPE_FIXED)
+	if (file_size < sizeof(f) || pread(fd, &f, sizeof(f), (off_t)(file_size - sizeof(f))) != (ssize_t)sizeof(f))
 		return file_size;
-	size = __builtin_bswap64(f.current_size);
-	return size <= file_size - sizeof(f) ? size : file_size;
+	return vhd_disk_size(&f, file_size);
 }
 
 static int write_footer(int fd, u64 size)
 {
-	struct vhd_footer f = {
-		.features = __builtin_bswap32(VHD_FEATURES_RESERVED),
-		.file_format_version = __builtin_bswap32(VHD_FORMAT_VERSION), .data_offset = UINT64_MAX,
-		.time_stamp = __builtin_bswap32((u32)(time(NULL) - VHD_EPOCH_S)),
-		.original_size = __builtin_bswap64(size), .current_size = __builtin_bswap64(size),
-		.disk_type = __builtin_bswap32(VHD_TYPE_FIXED),
-	};
+	struct vhd_footer f;
+	u8 unique_id[16];
 
-	memcpy(f.cookie, VHD_COOKIE, sizeof(f.cookie));
-	memcpy(f.creator_application, "pvh ", sizeof(f.creator_application));
-	if (getrandom(f.unique_id, sizeof(f.unique_id), 0) != sizeof(f.unique_id))
+	if (getrandom(unique_id, sizeof(unique_id), 0) != sizeof(unique_id))
 		return -EIO;
-	f.checksum = __builtin_bswap32(footer_checksum(&f));
+	vhd_footer_make(&f, size, "pvh ", unique_id, (u64)time(NULL));
 	return pwrite(fd, &f, sizeof(f), (off_t)size) == (ssize_t)sizeof(f) ? 0 : -errno;
 }
 

@@ -1,3 +1,3 @@
 SRCS := format.c allocate.c operation.c sync.c names.c
-DEPS := lib/core
+DEPS := lib/core lib/log
 FLAVOURS := target native host fuzz

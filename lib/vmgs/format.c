@@ -6,8 +6,6 @@
 #include "lib/core/crc32.h"
 #include "lib/vmgs/internal.h"
 
-#define WORDS_LEN 80
-
 int problem(struct vmgs *v, int error, const char *format, ...)
 {
 	va_list args;
@@ -49,26 +47,28 @@ static bool is_zero(const void *data, size_t len)
 	return !len || (!at[0] && !memcmp(at, at + 1, len - 1));
 }
 
-/* 0, or why this one is no good */
-static int header_judge(const struct vmgs *v, const struct vmgs_header *h, char words[WORDS_LEN])
+int vmgs_judge_header(const struct vmgs_header *h, u64 capacity, char words[VMGS_WORDS_LEN])
 {
+	u32 blocks = (u32)(capacity / VMGS_BLOCK_SIZE);
+
+	words[0] = 0;
 	if (is_zero(h, sizeof(*h)))
-		return snprintf(words, WORDS_LEN, "none"), -ENODATA;
+		return snprintf(words, VMGS_WORDS_LEN, "none"), -ENODATA;
 	if (h->signature != VMGS_SIGNATURE)
-		return snprintf(words, WORDS_LEN, "no signature"), -EINVAL;
+		return snprintf(words, VMGS_WORDS_LEN, "no signature"), -EINVAL;
 	/* another version's checksum may be elsewhere */
 	if (h->version != VMGS_VERSION_3_0)
-		return snprintf(words, WORDS_LEN, "version %u.%u", h->version >> 16, h->version & 0xffff), -EPROTONOSUPPORT;
+		return snprintf(words, VMGS_WORDS_LEN, "version %u.%u", h->version >> 16, h->version & 0xffff), -EPROTONOSUPPORT;
 	if (h->checksum != checksum(h))
-		return snprintf(words, WORDS_LEN, "wrong checksum"), -EBADMSG;
+		return snprintf(words, VMGS_WORDS_LEN, "wrong checksum"), -EBADMSG;
 	if (h->header_size != sizeof(*h))
-		return snprintf(words, WORDS_LEN, "header of %u bytes", h->header_size), -EBADMSG;
+		return snprintf(words, VMGS_WORDS_LEN, "header of %u bytes", h->header_size), -EBADMSG;
 	if (h->file_table_size != VMGS_FILE_TABLE_BLOCKS || h->file_table_offset < VMGS_MIN_FILE_BLOCK ||
-	    h->file_table_offset >= block_count(v))
-		return snprintf(words, WORDS_LEN, "file table of %u blocks at block %u of %u", h->file_table_size,
-				h->file_table_offset, block_count(v)), -EBADMSG;
+	    h->file_table_offset >= blocks)
+		return snprintf(words, VMGS_WORDS_LEN, "file table of %u blocks at block %u of %u", h->file_table_size,
+				h->file_table_offset, blocks), -EBADMSG;
 	if (h->encryption_algorithm > VMGS_ENCRYPTION_AES_GCM)
-		return snprintf(words, WORDS_LEN, "encryption algorithm %u", h->encryption_algorithm), -EPROTONOSUPPORT;
+		return snprintf(words, VMGS_WORDS_LEN, "encryption algorithm %u", h->encryption_algorithm), -EPROTONOSUPPORT;
 	return 0;
 }
 
@@ -83,7 +83,7 @@ static int worse(int a, int b)
 	return -ENODATA;
 }
 
-static int neither(struct vmgs *v, const u8 *sectors, const int error[2], char words[2][WORDS_LEN])
+static int neither(struct vmgs *v, const u8 *sectors, const int error[2], char words[2][VMGS_WORDS_LEN])
 {
 	int r = worse(error[0], error[1]);
 
@@ -98,13 +98,13 @@ static int neither(struct vmgs *v, const u8 *sectors, const int error[2], char w
 
 int headers_judge(struct vmgs *v, const u8 *sectors, unsigned *ret_active)
 {
-	char words[2][WORDS_LEN] = { "", "" };
+	char words[2][VMGS_WORDS_LEN] = { "", "" };
 	struct vmgs_header h[2];
 	int error[2];
 
 	for (unsigned i = 0; i < 2; i++) {
 		memcpy(&h[i], sectors + i * v->sector_size, sizeof(h[i]));
-		error[i] = header_judge(v, &h[i], words[i]);
+		error[i] = vmgs_judge_header(&h[i], v->capacity, words[i]);
 	}
 	if (error[0] && error[1])
 		return neither(v, sectors, error, words);

@@ -17,6 +17,7 @@
 #define VMGS_CAPACITY_MIN (4ull * VMGS_BLOCK_SIZE)
 #define VMGS_CAPACITY_MAX (4 * GiB)
 #define VMGS_PROBLEM_LEN 200
+#define VMGS_WORDS_LEN 80
 
 enum vmgs_state {
 	VMGS_CLOSED,
@@ -93,6 +94,8 @@ void vmgs_end(struct vmgs_operation *op);
 
 /* false: there is none. The tables, 0 and 63, are no files. */
 bool vmgs_find(const struct vmgs *v, u32 id, struct vmgs_file *ret);
+/* a header by itself: 0, or an error as above (-ENODATA: zeroes), and in words why */
+int vmgs_judge_header(const struct vmgs_header *h, u64 capacity, char words[VMGS_WORDS_LEN]) __must_check;
 /* "tpm-nvram"; NULL: a number without a name */
 const char *vmgs_name(u32 id);
 /* a name or a number, of a file; false: neither */
