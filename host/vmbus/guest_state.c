@@ -126,6 +126,25 @@ static int judge_size(const struct guest_state *s, const char *path, u64 wanted)
 	return 0;
 }
 
+/* of what was opened; an empty file is one that is to be made */
+static int take_size(struct guest_state *s, const char *path, u64 wanted)
+{
+	u64 size = wanted ? wanted : GUEST_STATE_SIZE_DEFAULT;
+	off_t end = lseek(s->fd, 0, SEEK_END);
+
+	if (end < 0)
+		return log_err(-errno, "--vmgs %s", path);
+	if (!end) {
+		int r = fill_new(s->fd, path, size);
+
+		if (r)
+			return log_err(r, "--vmgs %s cannot be made", path);
+		log_at(LOG_INFO, "%s: made, %lu KiB", path, size / KiB);
+	}
+	s->size = end ? device_size(s->fd, (u64)end) : size;
+	return judge_size(s, path, wanted);
+}
+
 static int open_file(struct guest_state *s, const char *path, u64 size)
 {
 	struct stat st;
@@ -134,21 +153,12 @@ static int open_file(struct guest_state *s, const char *path, u64 size)
 	s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->fd < 0)
 		return log_err(-errno, "--vmgs %s cannot be opened for writing", path);
-	if (fstat(s->fd, &st) || !S_ISREG(st.st_mode))
-		return log_err(-EINVAL, "--vmgs %s is not a file", path);
+	if (fstat(s->fd, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
+		return log_err(-EINVAL, "--vmgs %s is neither a file nor a block device", path);
 	/* two writers would make an end of it */
 	if (flock(s->fd, LOCK_EX | LOCK_NB))
 		return log_err(-errno, "--vmgs %s is in use: by another machine, or by pvvmgs", path);
-	if (!st.st_size) {
-		r = fill_new(s->fd, path, size ? size : GUEST_STATE_SIZE_DEFAULT);
-		if (r)
-			return log_err(r, "--vmgs %s cannot be made", path);
-		log_at(LOG_INFO, "%s: made, %lu KiB", path, (size ? size : GUEST_STATE_SIZE_DEFAULT) / KiB);
-		if (fstat(s->fd, &st))
-			return log_err(-errno, "--vmgs %s", path);
-	}
-	s->size = device_size(s->fd, (u64)st.st_size);
-	r = judge_size(s, path, size);
+	r = take_size(s, path, size);
 	return r ? r : judge_content(s, path);
 }
 
