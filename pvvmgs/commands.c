@@ -88,6 +88,16 @@ static void check_files(struct check *c)
 	c->entry_disagrees = own->offset != store.header.file_table_offset || own->allocation_size != VMGS_FILE_TABLE_BLOCKS;
 }
 
+/* good and empty are what firmware takes */
+static int check_status(const struct check *c)
+{
+	const char *verdict = check_verdict(c);
+
+	if (!strcmp(verdict, "good") || !strcmp(verdict, "empty"))
+		return 0;
+	return c->error == -EIO || c->unreadable ? PVVMGS_TROUBLE : PVVMGS_BAD_FILE;
+}
+
 int command_check(char **arguments, const struct pvvmgs_options *o)
 {
 	static struct check c;
@@ -102,7 +112,7 @@ int command_check(char **arguments, const struct pvvmgs_options *o)
 		if (!c.error)
 			check_files(&c);
 		show_check(&c, o->json, stdout);
-		r = c.error == -EIO || c.unreadable ? PVVMGS_TROUBLE : c.error && c.error != -ENODATA ? PVVMGS_BAD_FILE : 0;
+		r = check_status(&c);
 	}
 	file_close(&f);
 	return r;

@@ -74,16 +74,18 @@ void show_empty(const struct vmgs_device *device, bool json, FILE *out)
 }
 
 /* ---- check */
-static const char *verdict(const struct check *c)
+const char *check_verdict(const struct check *c)
 {
 	if (c->error == -ENODATA)
 		return "empty";
-	return c->error || c->unreadable ? "bad" : "good";
+	if (c->error || c->unreadable)
+		return "bad";
+	return c->store->header.encryption_algorithm ? "encrypted" : "good";
 }
 
 static void check_json(const struct check *c, FILE *out)
 {
-	fprintf(out, "{\"verdict\":\"%s\",\"problem\":", verdict(c));
+	fprintf(out, "{\"verdict\":\"%s\",\"problem\":", check_verdict(c));
 	put_json_string(c->store->problem, out);
 	fputs(",\"headers\":[", out);
 	for (u32 i = 0; i < 2; i++) {
@@ -99,12 +101,12 @@ static void check_json(const struct check *c, FILE *out)
 static const char *advice(int error)
 {
 	switch (error) {
-	case -EINVAL: return "It is something else, or was cut short: give pvhost --vmgs another name.\n";
+	case -EINVAL: return "It is something else, or was cut short: give pvhost --vmgs another name.";
 	case -EPROTONOSUPPORT:
-		return "This firmware cannot use it: give pvhost --vmgs another name, and keep this one for who can.\n";
+		return "This firmware cannot use it: give pvhost --vmgs another name, and keep this one for who can.";
 	case -EBADMSG:
 		return "It is damaged, and firmware will refuse it. Keep a copy; give pvhost --vmgs another name, or empty\n"
-		       "this one with pvvmgs create --force.\n";
+		       "this one with pvvmgs create --force.";
 	}
 	return "";
 }
@@ -118,8 +120,6 @@ static void check_notes(const struct check *c, FILE *out)
 		fputs("note: the table's entry for itself names another place; the next change mends it\n", out);
 	if (c->too_big)
 		fprintf(out, "note: file %u cannot be rewritten with its size: there is too little room beside it\n", c->too_big);
-	if (!c->error && c->store->header.encryption_algorithm)
-		fputs("note: encrypted, with a key that is not here; only the firmware that made it can use it\n", out);
 }
 
 void show_check(const struct check *c, bool json, FILE *out)
@@ -135,10 +135,14 @@ void show_check(const struct check *c, bool json, FILE *out)
 			fprintf(out, "header %u: sequence %u%s\n", i + 1, c->headers[i].sequence,
 				!c->error && c->store->active == i ? ", counts" : "");
 	check_notes(c, out);
-	if (c->error && c->error != -ENODATA)
-		fprintf(out, "bad: %s\n%s", c->store->problem, advice(c->error));
-	else
-		fprintf(out, "%s\n", c->error ? "empty: not formatted yet; firmware does that at its first start" : verdict(c));
+	fputs(check_verdict(c), out);
+	if (c->error == -ENODATA)
+		fputs(": not formatted yet; firmware does that at its first start", out);
+	else if (c->error)
+		fprintf(out, ": %s\n%s", c->store->problem, advice(c->error));
+	else if (c->store->header.encryption_algorithm)
+		fputs(": with a key that is not in it; only the firmware that has it can use this file, ours cannot", out);
+	fputc('\n', out);
 }
 
 void show_hex(const u8 *data, size_t len, FILE *out)

@@ -21,5 +21,7 @@ struct check {
 	bool entry_disagrees;           /* the table's own entry names another place than the header */
 	u32 too_big;                    /* a file that could not be rewritten for want of room, or 0 */
 };
+/* "good", "empty", "encrypted" or "bad" */
+const char *check_verdict(const struct check *c);
 void show_check(const struct check *c, bool json, FILE *out);
 void show_hex(const u8 *data, size_t len, FILE *out);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "host/vmbus/guest_state.h"
+#include "lib/core/crc32.h"
 #include "pvvmgs/commands.h"
 
 static char folder[64], path[96], other[96];
@@ -123,11 +124,26 @@ static void check_tells_what_is_wrong(void **state)
 	assert_int_equal(RUN(command_check, NULL, .json = true), PVVMGS_BAD_FILE);
 	assert_true(says("{\"verdict\":\"bad\",\"problem\":\"no valid header: first wrong checksum, second wrong checksum\""));
 	assert_int_equal(RUN(command_list, NULL, 0), PVVMGS_BAD_FILE);
+	assert_int_equal(RUN(command_list, NULL, .json = true), PVVMGS_BAD_FILE);
 	/* a damaged store may be made anew, but only when told so */
 	assert_int_equal(RUN(command_create, NULL, 0), PVVMGS_TROUBLE);
 	assert_true(says("--force"));
 	assert_int_equal(RUN(command_create, NULL, .force = true), 0);
 	assert_int_equal(RUN(command_check, NULL, 0), 0);
+	/* encrypted by another firmware: algorithm 1, sealed anew */
+	u8 header[168];
+
+	assert_int_equal(pread(fd, header, sizeof(header), 0), sizeof(header));
+	header[32] = 1;
+	memset(header + 12, 0, 4);
+	u32 sum = crc32_update(0, header, sizeof(header));
+
+	memcpy(header + 12, &sum, 4);
+	assert_int_equal(pwrite(fd, header, sizeof(header), 0), sizeof(header));
+	assert_int_equal(RUN(command_check, NULL, 0), PVVMGS_BAD_FILE);
+	assert_true(says("encrypted: with a key"));
+	assert_int_equal(RUN(command_list, NULL, 0), 0);
+	assert_true(says(", encrypted;"));
 	assert_int_equal(ftruncate(fd, 0) | ftruncate(fd, 64 * KiB), 0);
 	assert_int_equal(RUN(command_check, NULL, .json = true), 0);
 	assert_true(says("\"empty\""));
