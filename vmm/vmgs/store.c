@@ -208,6 +208,15 @@ static void over(struct store *s)
 		now_ready(s);
 }
 
+/* it may be secret */
+static void drop_copy(struct store_request *r)
+{
+	if (r->copy)
+		explicit_bzero(r->copy, r->len);
+	free(r->copy);
+	r->copy = NULL;
+}
+
 static void refuse_all(struct store *s)
 {
 	struct list_node *node;
@@ -215,8 +224,7 @@ static void refuse_all(struct store *s)
 	while ((node = list_pop(&s->waiting))) {
 		struct store_request *r = container_of(node, struct store_request, link);
 
-		free(r->copy);
-		r->copy = NULL;
+		drop_copy(r);
 		r->done(r, s->state == STORE_NONE ? -ENODATA : -EIO, bytes_of(NULL, 0));
 	}
 }
@@ -234,9 +242,7 @@ static void serve(struct store *s)
 	if (r->write) {
 		s->writes++;
 		begun = vmgs_begin_write(&s->op, &s->vmgs, r->id, r->copy, r->len);
-		explicit_bzero(r->copy, r->len);
-		free(r->copy);
-		r->copy = NULL;
+		drop_copy(r);
 	} else {
 		s->reads++;
 		begun = vmgs_begin_read(&s->op, &s->vmgs, r->id, r->len);
@@ -253,7 +259,8 @@ void store_submit(struct store *s, struct store_request *r)
 			r->done(r, -ENOMEM, bytes_of(NULL, 0));
 			return;
 		}
-		memcpy(r->copy, r->data, r->len);
+		if (r->len)
+			memcpy(r->copy, r->data, r->len);
 	}
 	list_push(&s->waiting, &r->link);
 	serve(s);
@@ -296,7 +303,7 @@ void store_destroy(struct store *s)
 	struct list_node *node;
 
 	while (s && (node = list_pop(&s->waiting)))
-		free(container_of(node, struct store_request, link)->copy);
+		drop_copy(container_of(node, struct store_request, link));
 	free(s);
 }
 
