@@ -14,11 +14,11 @@
 
 #include "lib/core/types.h"
 
-/* what the server needs, and malloc() below a device */
+/* what the server needs, malloc() below a device, and libcrypto, which asks for its own id to notice a fork */
 static const u32 allowed[] = {
 	SYS_read, SYS_write, SYS_writev, SYS_sendmsg, SYS_recvfrom, SYS_poll, SYS_ppoll,
 	SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk,
-	SYS_futex, SYS_clock_gettime, SYS_getrandom, SYS_restart_syscall, SYS_rt_sigreturn, SYS_exit, SYS_exit_group,
+	SYS_futex, SYS_getpid, SYS_clock_gettime, SYS_getrandom, SYS_restart_syscall, SYS_rt_sigreturn, SYS_exit, SYS_exit_group,
 };
 
 #define MMAP_PROT_ARGUMENT offsetof(struct seccomp_data, args[2])
