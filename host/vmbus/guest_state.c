@@ -20,12 +20,14 @@
 
 LOG_DOMAIN("vmgs");
 
+#define BLANK_LEN MiB
 #define ANOTHER "Give another file, or a name that is free: it will be made"
 
 struct guest_state {
 	int fd;
 	u64 size; /* of the device: the file without a footer */
 	u32 sector_size;
+	bool has_footer;
 	struct guest_state_counts counts;
 };
 
@@ -91,6 +93,37 @@ static int judge_version(const char *path, const u8 *header)
 		       path, h.version >> 16, h.version & 0xffff);
 }
 
+static bool is_zero(const struct guest_state *s, u64 from, u64 to)
+{
+	u8 part[VMGS_BLOCK_SIZE];
+
+	for (; from < to; from += sizeof(part))
+		if (pread(s->fd, part, sizeof(part), (off_t)from) != (ssize_t)sizeof(part) || part[0] ||
+		    memcmp(part, part + 1, sizeof(part) - 1))
+			return false;
+	return true;
+}
+
+/*
+ * Headers of zeroes: never formatted, or formatting was cut short, which leaves whatever else was there. But some file systems
+ * begin with 64 KiB of nothing: what has neither a footer nor the first thing that formatting writes, a table that names itself,
+ * must be blank but for the places of the tables.
+ */
+static bool may_be_formatted(const struct guest_state *s)
+{
+	const u64 tables = VMGS_MIN_FILE_BLOCK * VMGS_BLOCK_SIZE;
+	struct vmgs_file_entry own;
+
+	if (!is_zero(s, 0, tables))
+		return false;
+	if (s->has_footer)
+		return true;
+	if (pread(s->fd, &own, sizeof(own), (off_t)tables) == sizeof(own) && own.offset == VMGS_MIN_FILE_BLOCK &&
+	    own.allocation_size == VMGS_FILE_TABLE_BLOCKS && own.valid_data_size == VMGS_BLOCK_SIZE)
+		return true;
+	return is_zero(s, tables + 2 * VMGS_BLOCK_SIZE, MIN(s->size, BLANK_LEN));
+}
+
 /* nothing yet, or a VMGS; also of what sectors: the second header is in the second sector */
 static int judge_content(struct guest_state *s, const char *path)
 {
@@ -108,11 +141,10 @@ static int judge_content(struct guest_state *s, const char *path)
 		r = judge_version(path, second);
 	if (r || is_signed(head) || is_signed(second))
 		return r;
-	for (size_t i = 0; i < sizeof(head); i++)
-		if (head[i])
-			return log_err(-EINVAL, "--vmgs %s is no guest state file: it begins neither with \"GUESTRTS\" nor with "
-				       "zeroes, and is left as it is. " ANOTHER, path);
-	return 0;
+	if (may_be_formatted(s))
+		return 0;
+	return log_err(-EINVAL, "--vmgs %s is no guest state file: it begins neither with \"GUESTRTS\" nor with zeroes, and is "
+		       "left as it is. " ANOTHER, path);
 }
 
 static int judge_size(const struct guest_state *s, const char *path, u64 wanted)
@@ -142,6 +174,7 @@ static int take_size(struct guest_state *s, const char *path, u64 wanted)
 		log_at(LOG_INFO, "%s: made, %lu KiB", path, size / KiB);
 	}
 	s->size = end ? device_size(s->fd, (u64)end) : size;
+	s->has_footer = s->size != (u64)end;
 	return judge_size(s, path, wanted);
 }
 

@@ -83,7 +83,7 @@ static void a_file_is_made_as_hyper_v_has_it(void **state)
 {
 	static const u8 info[] = { 1, 3, 4, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2, 0, 0x20, 0, 0 };
 	struct guest_state *s = opened(0);
-	u8 out[GET_MESSAGE_MAX];
+	u8 out[GET_MESSAGE_MAX], old[512];
 	struct stat st;
 
 	assert_int_equal(stat(path, &st), 0);
@@ -94,6 +94,11 @@ static void a_file_is_made_as_hyper_v_has_it(void **state)
 	assert_memory_equal(out, info, sizeof(info));
 	guest_state_close(s);
 	s = opened(4 * MiB); /* the same size may be said again */
+	/* with a footer, it is known for what it is: old files behind headers of zeroes are a formatting cut short */
+	memset(old, 'o', sizeof(old));
+	assert_int_equal(io(s, GET_VMGS_WRITE, 100, 1, 0, old, 512, out), 8);
+	guest_state_close(s);
+	s = opened(0);
 	guest_state_close(s);
 	assert_int_equal(guest_state_open(path, 8 * MiB, &s), -EINVAL);
 	assert_non_null(strstr(said, "leave it out"));
@@ -180,6 +185,17 @@ static void other_files_are_refused(void **state)
 
 	make_file("#!/bin/sh", 0, 64 * KiB);
 	refused(-EINVAL, "begins neither");
+	make_file("_BHRfS_M", 65600, 128 * KiB); /* btrfs */
+	refused(-EINVAL, "begins neither");
+	/* but a formatting that was cut short is one that goes on */
+	make_file("old", 64 * KiB, 128 * KiB);
+	refused(-EINVAL, "begins neither");
+	int table = open(path, O_RDWR);
+
+	assert_int_equal(pwrite(table, ((u8[]){ 2, 0, 0, 0, 1, 0, 0, 0, 0, 16 }), 10, 8192), 10);
+	close(table);
+	s = opened(0);
+	guest_state_close(s);
 	make_file("EFI PART", 512, 64 * KiB);
 	refused(-EPROTONOSUPPORT, "first format");
 	make_file("GUESTRTS", 0, 64 * KiB);
