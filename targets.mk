@@ -83,10 +83,13 @@ run: machine  ## boot the firmware and a guest to a shell (CPUS=1 MEMORY=1G)
 	@scripts/vm -n run down
 	@trap 'scripts/vm -n run down' EXIT; \
 	scripts/vm -n run up --cpus $(or $(CPUS),1) --memory $(or $(MEMORY),1G) && scripts/vm -n run console
-debug: machine $(O)/deps/kernel-debug/vmlinux  ## a machine whose firmware kernel has symbols, and its console in logs
-	@$(MAKE) image IMAGE=$(O)/paravane-debug.igvm VTL2_KERNEL=$(O)/deps/kernel-debug/vmlinux
-	@scripts/vm -n debug up --igvm $(O)/paravane-debug.igvm --vtl2-console
-	@echo "scripts/vm -n debug logs vtl2 | diag inspect | gdb ; scripts/vm -n debug down"
+# gdb's own arguments: GDB='-batch -ex bt'
+debug: machine $(O)/deps/kernel-debug/vmlinux  ## gdb on the firmware: WHAT=kernel (default), shim, worker, control or init
+	@$(MAKE) --no-print-directory image IMAGE=$(O)/paravane-debug.igvm VTL2_KERNEL=$(O)/deps/kernel-debug/vmlinux
+	@scripts/vm -n debug down
+	@trap 'scripts/vm -n debug down' EXIT; \
+	scripts/vm -n debug up --igvm $(O)/paravane-debug.igvm --vtl2-console --gdb $(if $(filter shim,$(WHAT)),wait,nowait) $(UP) && \
+	scripts/vm -n debug gdb $(if $(filter-out kernel shim,$(WHAT)),--process $(WHAT),--vtl2) $(GDB)
 
 # ---- check
 RESULTS := $(abspath $(O))/results

@@ -12,6 +12,7 @@
 
 #include "host/load/igvm_load.h"
 #include "host/pvhost/monitor.h"
+#include "host/pvhost/plan.h"
 #include "host/pvhost/settings.h"
 #include "lib/log/log.h"
 #include "lib/os/file.h"
@@ -21,13 +22,6 @@
 LOG_DOMAIN("machine");
 
 #define IMAGE_MAX (512 * MiB)
-#define LOW_MMIO_BASE 0xf8000000ull
-#define LOW_MMIO_VTL2_SIZE 0x1f00000ull /* a gap behind it: Linux counts a range's end one too far */
-#define LOW_MMIO_VTL0_BASE 0xfa000000ull
-#define LOW_MMIO_VTL0_SIZE 0x4000000ull
-#define HIGH_MMIO_BASE 0xfe0000000ull
-#define HIGH_MMIO_ROOM 0x10000000ull
-#define HIGH_MMIO_SIZE (HIGH_MMIO_ROOM - MiB) /* a gap, as above */
 #define REGISTERS_MAX 64
 #define CRASHES_IN_A_ROW 50u /* without a guest that ran: more is no bad luck */
 
@@ -180,97 +174,6 @@ static void on_get_event(void *ctx, enum get_event event, const char *text)
 	}
 }
 
-/* ---- memory map */
-
-/* VTL0's RAM from 0, around the low MMIO gap, and VTL2's where it was asked for; by address */
-static void plan_memory(struct machine *m, u64 vtl2_size, u64 image_base)
-{
-	enum vtl2_place place = m->options->vtl2_place;
-	u64 low_end = LOW_MMIO_BASE - (place == VTL2_LOW ? vtl2_size : 0);
-	u64 low = MIN(m->options->memory, low_end), high = m->options->memory - low, end = high ? 4 * GiB + high : low;
-	struct partition_config *c = &m->config;
-
-	m->vtl2_size = vtl2_size;
-	m->vtl2_base = place == VTL2_LOW ? low_end : place == VTL2_SELF ? image_base : ALIGN_UP(end, 2 * MiB);
-	if (place == VTL2_HIGH)
-		m->vtl2_base = MAX(m->vtl2_base, 4 * GiB);
-	if (m->vtl2_base < LOW_MMIO_BASE && m->vtl2_base + vtl2_size > LOW_MMIO_BASE)
-		m->vtl2_base = 4 * GiB;
-	c->ram_count = 0;
-	c->ram[c->ram_count++] = (struct partition_ram){ 0, low, false };
-	if (place == VTL2_LOW)
-		c->ram[c->ram_count++] = (struct partition_ram){ m->vtl2_base, vtl2_size, true };
-	if (high)
-		c->ram[c->ram_count++] = (struct partition_ram){ 4 * GiB, high, false };
-	if (place == VTL2_BEHIND || place == VTL2_HIGH)
-		c->ram[c->ram_count++] = (struct partition_ram){ m->vtl2_base, vtl2_size, true };
-	const struct partition_ram *last = &c->ram[c->ram_count - 1];
-
-	c->mmio_high_base = MAX(HIGH_MMIO_BASE, ALIGN_UP(last->base + last->size, GiB));
-	c->mmio_high_size = place == VTL2_SELF ? 2 * HIGH_MMIO_ROOM : HIGH_MMIO_SIZE;
-}
-
-static u8 bits_for(u32 count)
-{
-	u8 bits = 0;
-
-	while (1u << bits < count)
-		bits++;
-	return bits;
-}
-
-/* an APIC id is socket, core, thread; numbers that are no powers of two leave gaps */
-static void plan_cpus(struct machine *m)
-{
-	const struct options *o = m->options;
-	struct partition_config *c = &m->config;
-	u32 threads = o->threads, cores = o->cpus / o->sockets / threads, largest = 0;
-
-	c->vp_count = o->cpus;
-	c->thread_bits = bits_for(threads);
-	c->core_bits = bits_for(cores);
-	for (u32 i = 0; i < o->cpus; i++) {
-		u32 socket = i / (cores * threads), core = i / threads % cores;
-
-		c->apic_ids[i] = o->apic_id_count ? o->apic_ids[i] :
-				 (socket << c->core_bits | core) << c->thread_bits | i % threads;
-		largest = MAX(largest, c->apic_ids[i]);
-	}
-	if (o->apic_id_count)
-		c->core_bits = bits_for(largest + 1);
-}
-
-static u32 add_ram(struct load_range *ranges, u32 count, struct load_range range)
-{
-	ranges[count] = range;
-	return count + 1;
-}
-
-/* the partition's RAM, the guest's cut into nodes; the firmware's belongs to the first */
-static u32 list_ram(const struct machine *m, struct load_range *ret)
-{
-	u32 nodes = m->options->numa_nodes, node = 0, count = 0;
-	u64 each = ALIGN_DOWN(m->options->memory / nodes, 2 * MiB), left = nodes > 1 ? each : m->options->memory;
-
-	for (u32 i = 0; i < m->config.ram_count; i++) {
-		const struct partition_ram *r = &m->config.ram[i];
-
-		if (r->vtl2) {
-			count = add_ram(ret, count, (struct load_range){ r->base, r->size,
-									 IGVM_MEMORY_TYPE_VTL2_PROTECTABLE, 0 });
-			continue;
-		}
-		for (u64 at = r->base, end = r->base + r->size, len; at < end; at += len) {
-			if (!left)
-				left = ++node == nodes - 1 ? ~0ull : each;
-			len = MIN(left, end - at);
-			count = add_ram(ret, count, (struct load_range){ at, len, IGVM_MEMORY_TYPE_MEMORY, node });
-			left -= len;
-		}
-	}
-	return count;
-}
-
 static int load_image(struct machine *m)
 {
 	struct load_cpu cpus[PARTITION_MAX_VPS] = { 0 };
@@ -289,7 +192,7 @@ static int load_image(struct machine *m)
 	struct load_request request = {
 		.memory = { io_memory, m },
 		.cpus = cpus, .cpu_count = m->options->cpus,
-		.ram = ram, .ram_count = list_ram(m, ram),
+		.ram = ram, .ram_count = plan_list_ram(m, ram),
 		.vtl2 = { .base = m->vtl2_base, .size = m->vtl2_size }, .vtl2_allocates = self,
 		.vtl0_mmio = { { .base = LOW_MMIO_VTL0_BASE, .size = LOW_MMIO_VTL0_SIZE },
 			       { .base = high, .size = self ? 2 * HIGH_MMIO_ROOM : HIGH_MMIO_SIZE } },
@@ -307,7 +210,7 @@ static int load_image(struct machine *m)
 		return log_err(-EINVAL, "%s cannot be loaded: %s", m->options->igvm, why);
 	for (u32 i = 0; i < count; i++)
 		if (registers[i].vtl == 2 &&
-		    partition_set_register(m->partition, VTL2, registers[i].name, registers[i].value))
+		    partition_set_register(m->partition, 0, VTL2, registers[i].name, registers[i].value))
 			return log_err(-EINVAL, "%s sets register %#x, which this host does not have",
 				       m->options->igvm, registers[i].name);
 	return 0;
@@ -319,8 +222,10 @@ static int start_partition(struct machine *m)
 
 	if (!r)
 		r = load_image(m);
-	if (!r)
+	if (!r) {
+		gdb_host_begin(m->gdb, m->partition);
 		r = partition_start(m->partition);
+	}
 	return r;
 }
 
@@ -343,7 +248,8 @@ void machine_request(struct machine *m, enum machine_end end)
 static void reset(struct machine *m)
 {
 	m->resets++;
-	m->vtl0_started = false;
+	m->vtl0_started = m->paused = false;
+	gdb_host_end(m->gdb);
 	partition_stop(m->partition); /* or a VP starts a device again that the next line resets */
 	vmbus_reset(m->vmbus);
 	partition_destroy(m->partition);
@@ -502,6 +408,23 @@ static int make_devices(struct machine *m, const char *vsock)
 	return r;
 }
 
+static void gdb_monitor(void *ctx, const char *words, FILE *out)
+{
+	monitor_command(ctx, words, out);
+}
+
+static void gdb_kill(void *ctx)
+{
+	machine_request(ctx, MACHINE_POWERED_OFF);
+}
+
+static int make_gdb(struct machine *m)
+{
+	struct gdb_host_config config = { m->options->gdb, m->options->gdb_wait, gdb_monitor, gdb_kill, m };
+
+	return m->options->gdb ? gdb_host_create(m->loop, &config, &m->gdb) : 0;
+}
+
 static void socket_path(const struct options *o, const char *given, const char *suffix, char *out, size_t size)
 {
 	const char *dir = getenv("XDG_RUNTIME_DIR");
@@ -552,6 +475,8 @@ int machine_create(const struct options *options, struct machine **ret)
 	if (!r)
 		r = monitor_create(m, monitor, &m->monitor);
 	if (!r)
+		r = make_gdb(m);
+	if (!r)
 		r = start_partition(m);
 	if (r) {
 		machine_destroy(m);
@@ -567,6 +492,7 @@ void machine_destroy(struct machine *m)
 		return;
 	if (m->partition)
 		partition_stop(m->partition);
+	gdb_host_destroy(m->gdb);
 	monitor_destroy(m->monitor);
 	vmbus_destroy(m->vmbus); /* closes every channel; devices do not touch it after that */
 	hvsock_destroy(m->hvsock);

@@ -1,6 +1,7 @@
 /* The machine: a partition, its devices, and what happens when the guest resets or ends. */
 #pragma once
 
+#include "host/gdb/server.h"
 #include "host/pvhost/options.h"
 #include "host/vmbus/crash.h"
 #include "host/vmbus/get.h"
@@ -27,6 +28,7 @@ struct machine {
 	struct vpci *vpci[NVME_MAX]; /* each with the controller of its number */
 	struct partition *partition;
 	struct monitor *monitor;
+	struct gdb_host *gdb;        /* NULL without --gdb */
 	u8 *image;
 	size_t image_len;
 	struct igvm_file igvm;
@@ -42,6 +44,7 @@ struct machine {
 	u64 resets;
 	u32 crashes;                 /* of the firmware, since its guest ran last */
 	bool vtl0_started;
+	bool paused;                 /* by the monitor */
 	_Atomic int pending_end; /* enum machine_end, from any thread */
 	struct loop_work end_work;
 	enum machine_end result;

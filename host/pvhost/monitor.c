@@ -94,9 +94,10 @@ static void print_channel(struct channel *c, void *ctx)
 static void print_vtl(struct machine *m, FILE *out)
 {
 	fprintf(out,
-		"vtl2 memory %#lx-%#lx (%lu MiB)\nguest memory %lu MiB\nguest %s\nresets %lu\nreference_time %lu\n",
+		"vtl2 memory %#lx-%#lx (%lu MiB)\nguest memory %lu MiB\nguest %s%s\nresets %lu\nreference_time %lu\n",
 		m->vtl2_base, m->vtl2_base + m->vtl2_size, m->vtl2_size / MiB, m->options->memory / MiB,
-		m->vtl0_started ? "started" : "not started", m->resets, partition_reference_time(m->partition));
+		m->vtl0_started ? "started" : "not started",
+		m->paused ? ", paused" : "", m->resets, partition_reference_time(m->partition));
 }
 
 /* in 100 ns units from the firmware's first instruction; under QEMU's -icount shift=0 one unit is 100 instructions */
@@ -264,10 +265,18 @@ static void change_settings(struct client *c, const char *text, FILE *out)
 		c->waits = true;
 }
 
-static void command(struct client *client, const char *line, FILE *out)
+static void pause_machine(struct machine *m, bool on, FILE *out)
 {
-	struct machine *m = client->owner->machine;
+	if (m->paused == on) {
+		fprintf(out, "it is %s\n", on ? "paused already" : "not paused");
+		return;
+	}
+	m->paused = on;
+	(on ? partition_pause : partition_resume)(m->partition);
+}
 
+void monitor_command(struct machine *m, const char *line, FILE *out)
+{
 	if (!strcmp(line, "info vtl"))
 		print_vtl(m, out);
 	else if (!strcmp(line, "info exits"))
@@ -284,15 +293,16 @@ static void command(struct client *client, const char *line, FILE *out)
 		nvme_command(m, line, out);
 	else if (!strcmp(line, "settings"))
 		print_settings(m, out);
-	else if (!strncmp(line, "settings ", 9))
-		change_settings(client, line + 9, out);
+	else if (!strcmp(line, "pause") || !strcmp(line, "resume"))
+		pause_machine(m, line[0] == 'p', out);
 	else if (!strcmp(line, "reset"))
 		machine_request(m, MACHINE_RESET);
 	else if (!strcmp(line, "quit"))
 		machine_request(m, MACHINE_POWERED_OFF);
 	else if (!strcmp(line, "help"))
 		fputs("info vtl | info exits | info vp | info devices | info boot | info process |\n"
-		      "nvme N eject|unplug|plug | nvme N fault KIND...|off | settings [FILE|{JSON}] | reset | quit\n", out);
+		      "nvme N eject|unplug|plug | nvme N fault KIND...|off | settings [FILE|{JSON}] | pause | resume |\n"
+		      "reset | quit\n", out);
 	else
 		fprintf(out, "'%.60s' is not a command; try help\n", line);
 }
@@ -306,7 +316,10 @@ static void answer(struct client *c, const char *line)
 
 	if (!out)
 		return;
-	command(c, line, out);
+	if (!strncmp(line, "settings ", 9))
+		change_settings(c, line + 9, out);
+	else
+		monitor_command(c->owner->machine, line, out);
 	if (!c->waits)
 		fputc('\n', out);
 	fclose(out);

@@ -46,6 +46,8 @@ static const char help[] =
 	"  --firmware-log FILE    take the firmware's log and append it to FILE, a line a record, or to stderr with -;\n"
 	"                         FILE,json or a name ending in .jsonl: a JSON object a line\n"
 	"  --vtl2-append ARGS     more words for the firmware kernel's command line (/chosen bootargs)\n"
+	"  --gdb AT[,nowait]      gdb on VTL2, from the firmware's first instruction, which waits for it; AT is the path of a\n"
+	"                         unix socket, or [ADDRESS:]PORT (see pvhost(1))\n"
 	"  --no-reboot            end when the guest resets\n"
 	"  --crash-dumps DIR[,max=SIZE][,count=N]\n"
 	"                         take cores of crashed firmware processes: NAME-1.core ... in DIR, of at most SIZE bytes each\n"
@@ -242,6 +244,19 @@ static int check(const struct options *o)
 	return 0;
 }
 
+static int set_gdb(struct options *o, char *text)
+{
+	char *comma = strchr(text, ',');
+
+	if (comma && strcmp(comma, ",nowait"))
+		return bad("gdb", text, "may be followed by ,nowait and nothing else");
+	if (comma)
+		*comma = 0;
+	o->gdb = text;
+	o->gdb_wait = !comma;
+	return *text ? 0 : bad("gdb", text, "is neither a path nor a port");
+}
+
 /* beside us when run from the build tree, else where it is installed */
 static int find_image(struct options *o)
 {
@@ -270,7 +285,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 		 { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
-		{ "apic", 1, NULL, 'a' },
+		{ "apic", 1, NULL, 'a' }, { "gdb", 1, NULL, 'g' },
 		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' },
 		{ "vmgs", 1, NULL, 'G' }, { "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
 		{ "firmware-log", 1, NULL, 'F' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
@@ -337,6 +352,10 @@ int options_parse(int argc, char **argv, struct options *ret)
 			if (strcmp(optarg, "end") && strcmp(optarg, "reset"))
 				return bad("on-crash", optarg, "is neither end nor reset");
 			ret->reset_on_crash = optarg[0] == 'r';
+			break;
+		case 'g':
+			if (set_gdb(ret, optarg))
+				return -EINVAL;
 			break;
 		case 'l': ret->log = optarg; break;
 		case 'F': ret->firmware_log = optarg; break;

@@ -17,6 +17,8 @@ struct options {
 	u32 numa_nodes;
 	u64 memory, vtl2_memory; /* bytes; vtl2_memory 0: what the image asks for */
 	enum vtl2_place vtl2_place;
+	const char *gdb;         /* where a debugger of VTL2 may come, or NULL */
+	bool gdb_wait;           /* the first instruction waits for it */
 	bool no_reboot;
 	bool no_apic;            /* VTL0 has no local APIC of the hypervisor's */
 	const char *vmgs;        /* the guest-state file, or NULL: nothing is kept */

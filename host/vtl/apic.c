@@ -1,6 +1,5 @@
 /* The embedder's side of lib/apic: where IPIs go, and what time it is. */
 #include "host/vtl/vp.h"
-#include "lib/os/file.h"
 
 static struct vp *vp_of(void *ctx)
 {
@@ -52,7 +51,7 @@ static void timer_changed(void *ctx, struct lapic *apic)
 
 static u64 clock_now(void *ctx)
 {
-	return now_ns();
+	return clock_now_ns(vp_of(ctx)->partition);
 }
 
 static u64 clock_tsc(void *ctx)
@@ -66,8 +65,8 @@ static u64 tsc_to_ns(void *ctx, u64 tsc)
 	u64 now = guest_tsc(p);
 
 	if (tsc <= now)
-		return now_ns();
-	return now_ns() + (u64)((unsigned __int128)(tsc - now) * 1000000u / p->tsc_khz);
+		return clock_now_ns(p);
+	return clock_now_ns(p) + (u64)((unsigned __int128)(tsc - now) * 1000000u / p->tsc_khz);
 }
 
 const struct lapic_ops apic_ops[VTL_COUNT] = {

@@ -87,7 +87,7 @@ static void dump_and_stop(struct vp *vp, enum vtl vtl, const char *what)
 		 SREGS(v).cs.base);
 }
 
-void exit_vtl2(struct vp *vp)
+static void answer_vtl2(struct vp *vp)
 {
 	struct vcpu *v = &vp->per[VTL2].vcpu;
 	struct kvm_run *run = v->run;
@@ -95,6 +95,8 @@ void exit_vtl2(struct vp *vp)
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
+		if (firmware_debug_port(vp))
+			return;
 		if (run->io.port >= HYPERCALL_PORT && run->io.port <= VTL_RETURN_PORT && in_hypercall_page(vp, VTL2)) {
 			if (run->io.port == HYPERCALL_PORT)
 				hypercall(vp, VTL2);
@@ -122,6 +124,9 @@ void exit_vtl2(struct vp *vp)
 	case KVM_EXIT_HLT:
 		vp->vtl2_halted = true;
 		return;
+	case KVM_EXIT_DEBUG:
+		firmware_debug_exit(vp);
+		return;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_SET_TPR:
 		return;
@@ -134,6 +139,30 @@ void exit_vtl2(struct vp *vp)
 		return;
 	}
 	dump_and_stop(vp, VTL2, "KVM exit reason that pvhost does not know");
+}
+
+void exit_vtl2(struct vp *vp)
+{
+	answer_vtl2(vp);
+	if (firmware_debug_stepping(vp))
+		firmware_debug_after_exit(vp);
+}
+
+void finish_vtl2(struct vp *vp)
+{
+	struct vcpu *v = &vp->per[VTL2].vcpu;
+
+	while (atomic_load(&vp->vtl) == VTL2 && (v->run->exit_reason == KVM_EXIT_IO || v->run->exit_reason == KVM_EXIT_MMIO ||
+						 v->run->exit_reason == KVM_EXIT_X86_RDMSR ||
+						 v->run->exit_reason == KVM_EXIT_X86_WRMSR)) {
+		v->run->immediate_exit = 1;
+		int r = ioctl(v->fd, KVM_RUN, 0);
+
+		v->run->immediate_exit = 0;
+		if (r < 0)
+			return;
+		answer_vtl2(vp); /* its next piece */
+	}
 }
 
 /* an access KVM has begun to emulate, outside the holes: nobody is there */

@@ -20,6 +20,7 @@ int partition_create(const struct partition_config *config, struct partition **r
 	p->config = *config;
 	p->kvm_fd = p->vm_fd[VTL0] = p->vm_fd[VTL2] = -1;
 	pthread_mutex_init(&p->lock, NULL);
+	pause_init(p);
 	p->vps = calloc(config->vp_count, sizeof(*p->vps));
 	int r = p->vps ? kvm_open(p) : log_err(-ENOMEM, "%u VPs", config->vp_count);
 
@@ -50,16 +51,17 @@ void partition_destroy(struct partition *p)
 		vp_destroy(&p->vps[i]);
 	kvm_close(p);
 	memory_unmap(p);
+	pause_fini(p);
 	pthread_mutex_destroy(&p->lock);
 	free(p->vps);
 	free(p);
 }
 
-int partition_set_register(struct partition *p, enum vtl vtl, u32 name, const u64 value[2])
+int partition_set_register(struct partition *p, u32 vp, enum vtl vtl, u32 name, const u64 value[2])
 {
 	union hv_register_value v = { .u64 = { value[0], value[1] } };
 
-	return register_set(&p->vps[0], vtl, name, &v) ? -EINVAL : 0;
+	return vp >= p->vp_count || register_set(&p->vps[vp], vtl, name, &v) ? -EINVAL : 0;
 }
 
 int partition_get_register(struct partition *p, u32 vp, enum vtl vtl, u32 name, u64 ret_value[2])
@@ -96,6 +98,7 @@ int partition_start(struct partition *p)
 void partition_stop(struct partition *p)
 {
 	atomic_store(&p->stopping, true);
+	pause_break(p);
 	for (u32 i = 0; i < p->vp_count; i++) {
 		struct vp *vp = &p->vps[i];
 

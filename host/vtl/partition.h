@@ -67,15 +67,55 @@ void partition_destroy(struct partition *p);
 /* host address of [gpa, gpa+len) when all of it is RAM of one range, else NULL; vtl2 false: only what VTL0 may use now */
 void *partition_memory(struct partition *p, u64 gpa, u64 len, bool vtl2);
 
-/* Before partition_start: a register of VP 0, Hyper-V name. */
-int partition_set_register(struct partition *p, enum vtl vtl, u32 name, const u64 value[2]) __must_check;
-/* Any VP from any thread while the partition is stopped. */
+/* Hyper-V names; before partition_start(), and while it is paused. -EINVAL */
+int partition_set_register(struct partition *p, u32 vp, enum vtl vtl, u32 name, const u64 value[2]) __must_check;
 int partition_get_register(struct partition *p, u32 vp, enum vtl vtl, u32 name, u64 ret_value[2]) __must_check;
 
 /* Starts the VP threads; VP 0 enters VTL2. */
 int partition_start(struct partition *p) __must_check;
 /* Takes every VP out of the guest and ends the threads. Not from a VP thread. */
 void partition_stop(struct partition *p);
+
+/*
+ * The VPs leave the guest, each between two instructions, and the partition's clocks (TSC, reference time, timers) stand still.
+ * Counted: it runs on after as many resumes. Returns when all have stopped. Before partition_start() too: then no instruction
+ * runs. One thread, and no VP's.
+ */
+void partition_pause(struct partition *p);
+void partition_resume(struct partition *p);
+bool partition_paused(const struct partition *p);
+
+/* ---- a debugger of VTL2, which neither VTL knows of. While paused, but for its two functions. */
+enum partition_stop {
+	PARTITION_STOP_STEP,
+	PARTITION_STOP_BREAKPOINT, /* RIP is that of the breakpoint */
+	PARTITION_STOP_HARDWARE,   /* value: DR6 bits 0-3 */
+};
+
+struct partition_debugger {
+	/* is there a software breakpoint at this GPA? VP thread */
+	bool (*breakpoint_at)(void *ctx, u64 gpa);
+	/* the VP has met something in VTL2 and is held; VP thread. partition_pause() is due. */
+	void (*stopped)(void *ctx, u32 vp, enum partition_stop why, u64 value);
+	void *ctx;
+};
+
+/* NULL: no more; every VP runs on with the next resume */
+void partition_debug(struct partition *p, const struct partition_debugger *debugger);
+/* do INT3 instructions make breakpoints here? Else IN AL, DX does, for code of CPL 0 */
+bool partition_debug_int3(void);
+/* what the VP does with the next resume: stay; or step, on while VTL2's RIP is in [from, to) */
+struct partition_run {
+	bool hold, step;
+	u64 from, to;
+};
+void partition_debug_run(struct partition *p, u32 vp, const struct partition_run *run);
+/* breakpoints in VTL2's debug registers, as DR7 has them; 0: none. -ENOTSUP */
+int partition_debug_hardware(struct partition *p, const u64 address[4], u64 dr7) __must_check;
+/* VTL2's page tables; false: it leads nowhere */
+bool partition_debug_translate(struct partition *p, u32 vp, u64 linear, u64 *ret_gpa);
+/* VTL2's x87 and SSE registers as FXSAVE has them. -EIO */
+int partition_debug_fx(struct partition *p, u32 vp, u8 fx[512], bool write) __must_check;
 
 /* ---- what devices use. Any thread. */
 

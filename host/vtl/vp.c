@@ -39,6 +39,7 @@ void vp_event(struct vp *vp, enum partition_event event, enum vtl vtl, const cha
 	va_end(args);
 	if (event != PARTITION_CRASH) {
 		atomic_store(&p->stopping, true);
+		pause_break(p);
 		for (u32 i = 0; i < p->vp_count; i++)
 			vp_kick(&p->vps[i]);
 	}
@@ -248,6 +249,8 @@ static void run(struct vp *vp, enum vtl vtl)
 
 	if (vtl == VTL0)
 		debug_before_run(vp);
+	else
+		firmware_debug_before_run(vp);
 	v->run->cr8 = per->apic.tpr >> 4;
 	vp->counters.kvm_runs[vtl]++;
 	int r = ioctl(v->fd, KVM_RUN, 0), error = errno;
@@ -286,12 +289,15 @@ static void run(struct vp *vp, enum vtl vtl)
 
 static bool enter_vtl2(struct vp *vp)
 {
-	if (vp->vtl2_halted && !apic_wakes(vp, VTL2)) {
+	if (vp->vtl2_halted && !apic_wakes(vp, VTL2) && !firmware_debug_stepping(vp)) {
 		wait_for_signal(vp);
 		return false;
 	}
 	vp->vtl2_halted = false;
-	inject_from_apic(vp, VTL2, false);
+	if (firmware_debug_stepping(vp))
+		vp->per[VTL2].vcpu.run->request_interrupt_window = 0; /* else a step goes into a handler */
+	else
+		inject_from_apic(vp, VTL2, false);
 	return true;
 }
 
@@ -358,6 +364,7 @@ static bool wait_for_start(struct vp *vp)
 	while (!atomic_load(&vp->started)) {
 		if (atomic_load(&vp->partition->stopping))
 			return false;
+		pause_here(vp);
 		wait_for_signal(vp);
 		atomic_store(&vp->kicked, false);
 	}
@@ -380,12 +387,14 @@ static void *vp_thread(void *arg)
 	event._sigev_un._tid = vp->tid;
 	if (timer_create(CLOCK_MONOTONIC, &event, &vp->timer)) {
 		vp_event(vp, PARTITION_FATAL, VTL2, "timer of VP %u: %s", vp->index, strerror(errno));
+		pause_thread(p, -1);
 		return NULL;
 	}
 	vp->timer_made = true;
 	if (wait_for_start(vp)) {
 		while (!atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
 			atomic_store(&vp->kicked, false);
+			pause_here(vp);
 			clock_check(vp);
 			enum vtl vtl = atomic_load_explicit(&vp->vtl, memory_order_relaxed);
 
@@ -395,6 +404,7 @@ static void *vp_thread(void *arg)
 	}
 	timer_delete(vp->timer);
 	vp->timer_made = false;
+	pause_thread(p, -1);
 	return NULL;
 }
 
@@ -405,9 +415,12 @@ int vp_start_thread(struct vp *vp)
 	sigemptyset(&set);
 	sigaddset(&set, KICK_SIGNAL);
 	pthread_sigmask(SIG_BLOCK, &set, &before); /* inherited by the thread */
+	pause_thread(vp->partition, 1);
 	int r = pthread_create(&vp->thread, NULL, vp_thread, vp);
 
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r)
+		pause_thread(vp->partition, -1);
 	return r ? log_err(-r, "thread of VP %u", vp->index) : 0;
 }
 

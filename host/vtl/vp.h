@@ -80,6 +80,11 @@ struct vp {
 	u64 stepped_rip;
 	bool shadow;       /* VTL2 has set an interrupt shadow */
 	bool trap_pending; /* an instruction that was stepped was done here, and VTL2 does not know */
+	struct { /* VTL2 under a debugger */
+		atomic_bool held;
+		struct partition_run run;
+		struct kvm_guest_debug set; /* as KVM has it for VTL2 */
+	} firmware_debug;
 	struct exit_record history[EXIT_HISTORY];
 	u32 history_next;
 };
@@ -99,6 +104,14 @@ struct partition {
 	u64 tsc_khz, tsc_scale, tsc_offset;
 	struct vtl_wide wide[VTL_COUNT];
 	pthread_mutex_t lock; /* start of VPs, CPUID results, intercepts */
+	struct {
+		pthread_mutex_t lock;
+		pthread_cond_t parked_changed, resumed;
+		u32 threads, parked;       /* of the VPs; the second out of the first */
+		atomic_uint asked;         /* partition_pause() without its partition_resume() */
+		_Atomic u64 tsc, ns;       /* of the host, when all had parked; 0: they run */
+		u64 lost_ns;               /* in pauses that are over */
+	} pause;
 	u32 exceptions; /* bit per vector that VTL2 intercepts */
 	u32 intercepts; /* bit per enum hv_intercept_type that VTL2 installed */
 	struct hv_cpuid_result_parameters cpuid_results[CPUID_RESULTS_MAX];
@@ -108,6 +121,8 @@ struct partition {
 	u64 vsm_config;
 	_Atomic u64 boot_vtl2, boot_kernel, boot_vtl0; /* struct partition_boot */
 	u8 debug_line_control, debug_scratch; /* of the firmware's debug port */
+	const struct partition_debugger *debugger; /* NULL: none */
+	struct kvm_guest_debug debugger_hardware;  /* its debug registers */
 	u32 vp_count;
 	struct vp *vps;
 };
@@ -191,8 +206,9 @@ void *memory_for_vtl0(struct partition *p, u64 gpa, u64 len, u32 access);
 /* what VTL0 may do with a page. -EINVAL: not RAM; -EPERM: KVM has no such protection; -ENOMEM: too many pieces */
 int memory_protect(struct partition *p, u64 gpa, u32 allowed) __must_check;
 
-/* walk.c: VTL0's page tables */
+/* walk.c: page tables, VTL0's if nothing else is said */
 bool walk_linear(struct vp *vp, u64 linear, u64 *ret_gpa);
+bool walk_linear_of(struct vp *vp, enum vtl vtl, u64 linear, u64 *ret_gpa);
 u32 fetch_code(struct vp *vp, u64 linear, u8 *bytes, u32 len);
 
 /* msr.c */
@@ -206,7 +222,9 @@ extern const struct synic_ops synic_ops[VTL_COUNT];
 
 /* clock.c: one clock for everything */
 u64 guest_tsc(struct partition *p);
-u64 reference_to_ns(struct partition *p, u64 reference);
+u64 clock_now_ns(struct partition *p); /* what deadlines are in */
+void clock_stop(struct partition *p);  /* both: no VP runs */
+int clock_go_on(struct partition *p) __must_check;
 void clock_arm(struct vp *vp);   /* program the VP's timer for the nearest deadline of both VTLs */
 void clock_soon(struct vp *vp);  /* out of the guest in a few microseconds */
 void clock_check(struct vp *vp); /* raise what is due */
@@ -226,6 +244,28 @@ void debug_before_run(struct vp *vp);
 void debug_after_run(struct vp *vp);
 void debug_exit(struct vp *vp); /* KVM_EXIT_DEBUG */
 void debug_trap(struct vp *vp); /* trap_pending is told */
+
+/* firmware_debug.c: VTL2 under a debugger; nothing of it does anything while there is none */
+void firmware_debug_before_run(struct vp *vp);
+/* KVM_EXIT_DEBUG */
+void firmware_debug_exit(struct vp *vp);
+/* an access to a port: true: it is a breakpoint */
+bool firmware_debug_port(struct vp *vp);
+/* an exit was answered: the step may be over */
+void firmware_debug_after_exit(struct vp *vp);
+static inline bool firmware_debug_stepping(const struct vp *vp)
+{
+	return vp->partition->debugger && vp->firmware_debug.run.step;
+}
+
+/* pause.c */
+void pause_init(struct partition *p);
+void pause_fini(struct partition *p);
+/* a VP's thread begins or ends; and between two entries: stays while the partition is paused */
+void pause_thread(struct partition *p, int change);
+void pause_here(struct vp *vp);
+/* stopping is set: nobody stays */
+void pause_break(struct partition *p);
 
 /* hypercall.c */
 void hypercall(struct vp *vp, enum vtl vtl);
@@ -247,6 +287,8 @@ bool interruption_deliverable(struct vp *vp);
 
 /* exit.c */
 void exit_vtl2(struct vp *vp);
+/* an access of VTL2's that was answered is finished: its registers are those between two instructions */
+void finish_vtl2(struct vp *vp);
 void exit_vtl0(struct vp *vp);
 /* VTL0 and an access outside memory that KVM has begun to emulate: answered, to be completed */
 void stray_mmio(struct vp *vp);

@@ -11,7 +11,7 @@ echo 1 >/proc/sys/kernel/printk
 while read -r m; do insmod "/modules/$m"; done </modules/order
 ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up
 ip link set lo up
-for pair in 1:com1 2:com2 3:vsock 4:monitor; do
+for pair in 1:com1 2:com2 3:vsock 4:monitor 5:gdb; do
 	socat -t 86400 "TCP-LISTEN:400${pair%%:*},fork,reuseaddr" "UNIX-CONNECT:/run/${pair##*:}" 2>/dev/null &
 done
 for disk in /sys/block/vd*; do
@@ -40,6 +40,11 @@ case " $* " in *" --crash-dumps "*)
 	sender=$!
 	;;
 esac
+# scripts/vm lets nobody in before: what is said on a connection to a machine that does not listen yet would be lost
+(
+	while [ ! -S /run/com1 ] || [ ! -S /run/com2 ] || [ ! -S /run/vsock ] || [ ! -S /run/monitor ]; do sleep 0.1; done
+	echo "bench: listens"
+) &
 /bin/pvhost "$@" </dev/null
 status=$?
 touch /run/ended

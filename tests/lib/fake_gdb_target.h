@@ -1,5 +1,5 @@
 /*
- * A machine for vmm/gdb to debug: VPs with registers, 64 KiB of memory at 0 (linear) and twice as much physical, breakpoints in
+ * A machine for lib/gdb to debug: VPs with registers, 64 KiB of memory at 0 (linear) and twice as much physical, breakpoints in
  * tables. With `slow` each operation says -EAGAIN once.
  */
 #pragma once
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vmm/gdb/gdb.h"
+#include "lib/gdb/gdb.h"
 
 #define FAKE_MEMORY 0x10000u
 #define FAKE_VPS 3u

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "vmm/gdb/registers.h"
+#include "lib/gdb/registers.h"
 
 struct vp;
 struct hcl;

@@ -13,27 +13,6 @@ LOG_DOMAIN("debug");
 #define DR7_FIXED BIT(10)
 
 /* ---- registers */
-static const struct { u8 unit; u32 name; u16 at; } words[] = {
-#define WORD(unit_, name_, member) { unit_, HV_X64_REGISTER_##name_, offsetof(struct gdb_registers, member) }
-	WORD(UNIT_DR0, DR0, dr[0]), WORD(UNIT_DR1, DR0 + 1, dr[1]), WORD(UNIT_DR2, DR0 + 2, dr[2]), WORD(UNIT_DR3, DR3, dr[3]),
-	WORD(UNIT_DR6, DR6, dr6), WORD(UNIT_DR7, DR7, dr7),
-	WORD(UNIT_KERNEL_GS_BASE, KERNEL_GS_BASE, kernel_gs_base), WORD(UNIT_PAT, PAT, pat),
-	WORD(UNIT_SYSENTER_CS, SYSENTER_CS, sysenter_cs), WORD(UNIT_SYSENTER_EIP, SYSENTER_EIP, sysenter_eip),
-	WORD(UNIT_SYSENTER_ESP, SYSENTER_ESP, sysenter_esp), WORD(UNIT_STAR, STAR, star), WORD(UNIT_LSTAR, LSTAR, lstar),
-	WORD(UNIT_CSTAR, CSTAR, cstar), WORD(UNIT_SFMASK, SFMASK, sfmask), WORD(UNIT_TSC_AUX, TSC_AUX, tsc_aux),
-	/* these have no place among the system registers: they are read with the core */
-	WORD(UNIT_CR0, CR0, cr0), WORD(UNIT_CR3, CR3, cr3), WORD(UNIT_CR4, CR4, cr4), WORD(UNIT_CR8, CR8, cr8),
-	WORD(UNIT_EFER, EFER, efer),
-#undef WORD
-};
-
-static const struct { u8 unit; u32 name; u16 at; } wide[] = { /* segments and tables: 16 bytes, as the hypervisor has them */
-	{ UNIT_LDTR, HV_X64_REGISTER_LDTR, offsetof(struct gdb_registers, ldtr) },
-	{ UNIT_TR, HV_X64_REGISTER_TR, offsetof(struct gdb_registers, tr) },
-	{ UNIT_IDTR, HV_X64_REGISTER_IDTR, offsetof(struct gdb_registers, idtr) },
-	{ UNIT_GDTR, HV_X64_REGISTER_GDTR, offsetof(struct gdb_registers, gdtr) },
-};
-
 static void read_core(struct vp *vp, const struct hv_register_page *s, struct gdb_registers *ret)
 {
 	for (unsigned i = 0; i < HV_GPR_COUNT; i++)
@@ -56,18 +35,13 @@ static int read_system(struct vp *vp, struct gdb_registers *ret)
 	union hv_register_value value;
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (!(BIT(words[i].unit) & UNITS_SYSTEM))
-			continue;
-		r = hcl_get64(&vp->hcl, words[i].name, (u64 *)((u8 *)ret + words[i].at));
+	for (enum gdb_unit unit = UNIT_LDTR; unit < UNITS; unit++) {
+		const struct gdb_unit_place place = gdb_unit_place(unit);
+
+		r = hcl_get(&vp->hcl, place.name, &value);
 		if (r)
 			return r;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(wide); i++) {
-		r = hcl_get(&vp->hcl, wide[i].name, &value);
-		if (r)
-			return r;
-		memcpy((u8 *)ret + wide[i].at, &value, sizeof(value));
+		memcpy((u8 *)ret + place.at, &value, place.len);
 	}
 	if (vp->debug.hardware) {
 		memcpy(ret->dr, vp->debug.own_dr, sizeof(ret->dr));
@@ -92,22 +66,8 @@ int vp_debug_read(struct vp *vp, unsigned classes, struct gdb_registers *ret)
 	return r;
 }
 
-static int write_segments(struct vp *vp, const struct gdb_registers *regs)
-{
-	int r = 0;
-
-	for (u32 i = 0; !r && i < ARRAY_SIZE(regs->segment); i++)
-		if (regs->changed & BIT(UNIT_ES + i)) {
-			union hv_register_value value = { .segment = regs->segment[i] };
-
-			r = hcl_set(&vp->hcl, HV_X64_REGISTER_ES + i, &value);
-		}
-	return r;
-}
-
 int vp_debug_write(struct vp *vp, struct gdb_registers *regs)
 {
-	union hv_register_value value;
 	int r = 0;
 
 	for (unsigned i = 0; i < HV_GPR_COUNT; i++)
@@ -117,18 +77,15 @@ int vp_debug_write(struct vp *vp, struct gdb_registers *regs)
 		memcpy(vp->hcl.run->context.fx_state, regs->fx, sizeof(regs->fx));
 	if (regs->changed & BIT(UNIT_CR2))
 		vp->hcl.run->context.cr2 = regs->cr2;
-	for (size_t i = 0; !r && i < ARRAY_SIZE(words); i++)
-		if (regs->changed & BIT(words[i].unit)) {
-			memcpy(value.u64, (u8 *)regs + words[i].at, 8);
-			r = hcl_set64(&vp->hcl, words[i].name, value.u64[0]);
-		}
-	for (size_t i = 0; !r && i < ARRAY_SIZE(wide); i++)
-		if (regs->changed & BIT(wide[i].unit)) {
-			memcpy(&value, (u8 *)regs + wide[i].at, sizeof(value));
-			r = hcl_set(&vp->hcl, wide[i].name, &value);
-		}
-	if (!r)
-		r = write_segments(vp, regs);
+	for (enum gdb_unit unit = UNIT_ES; !r && unit < UNITS; unit++) {
+		const struct gdb_unit_place place = gdb_unit_place(unit);
+		union hv_register_value value = { 0 };
+
+		if (!(regs->changed & BIT(unit)) || unit == UNIT_FX || unit == UNIT_CR2)
+			continue;
+		memcpy(&value, (u8 *)regs + place.at, place.len);
+		r = hcl_set(&vp->hcl, place.name, &value);
+	}
 	if (!r && regs->changed & BIT(UNIT_RIP))
 		r = hcl_set_rip(&vp->hcl, regs->rip);
 	if (!r && regs->changed & BIT(UNIT_RIP))

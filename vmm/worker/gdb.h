@@ -1,5 +1,5 @@
 /*
- * The gdbstub: VTL0 as a target of vmm/gdb, on vsock port 4. The worker has it, because it owns the VPs; the control process
+ * The gdbstub: VTL0 as a target of lib/gdb, on vsock port 4. The worker has it, because it owns the VPs; the control process
  * listens and gives the listening socket along (link.h), unless the policy says that nobody is to debug. One client at a time.
  *
  * Main's, but for what the VPs' threads call. While a client is attached, gdb's all-stop holds VPs by vp_hold(); time goes on.

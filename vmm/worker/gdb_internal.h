@@ -1,26 +1,9 @@
 /* Between the files of the gdbstub. Main's thread, but where a VP's is named. */
 #pragma once
 
-#include <pthread.h>
-
-#include "vmm/gdb/gdb.h"
+#include "lib/gdb/memory.h"
 #include "vmm/worker/gdb.h"
 #include "vmm/worker/worker.h"
-
-#define SOFT_MAX 256u
-
-struct soft_break {
-	u64 gpa;
-	unsigned uses;       /* 0: free */
-	u8 original;
-};
-
-struct hard_break {
-	bool used;
-	enum gdb_break kind;
-	u64 address;
-	u8 len;
-};
 
 struct gdb_vp {
 	struct gdb_server *server;
@@ -65,10 +48,7 @@ struct gdb_server {
 	struct gdb_vp *vps;
 	unsigned left;               /* VPs whose answer is awaited */
 	bool soft;                   /* #BP is intercepted */
-	u8 opcode;                   /* of a software breakpoint */
-	pthread_mutex_t lock;        /* of breaks: VPs ask */
-	struct soft_break breaks[SOFT_MAX];
-	struct hard_break hard[4];
+	struct gdb_memory memory;
 	struct gdb_stop stop;
 	struct inspect_request inspection;
 	char inspect_path[256];
@@ -83,14 +63,12 @@ void gdb_vp_answer(struct gdb_vp *v);
 /* what a packet waited for is there */
 void gdb_server_wake(struct gdb_server *s);
 
-/* gdb_memory.c */
-int gdb_memory_read(void *ctx, unsigned vp, bool physical, u64 address, void *to, size_t len, size_t *ret_len);
-int gdb_memory_write(void *ctx, unsigned vp, bool physical, u64 address, const void *from, size_t len);
+/* gdb_memory.c: struct gdb_target_ops; ctx is a struct gdb_server */
+extern const struct gdb_memory_ops gdb_server_memory;
+int gdb_target_read(void *ctx, unsigned vp, bool physical, u64 address, void *to, size_t len, size_t *ret_len);
+int gdb_target_write(void *ctx, unsigned vp, bool physical, u64 address, const void *from, size_t len);
 int gdb_break_insert(void *ctx, unsigned vp, enum gdb_break kind, u64 address, u64 len);
 int gdb_break_remove(void *ctx, unsigned vp, enum gdb_break kind, u64 address, u64 len);
-void gdb_break_remove_all(struct gdb_server *s);
-/* any thread */
-bool gdb_break_at(struct gdb_server *s, u64 gpa);
 /* the debug registers that the hard ones want */
 struct vp_hardware gdb_break_hardware(const struct gdb_server *s);
 

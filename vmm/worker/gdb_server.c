@@ -13,9 +13,6 @@
 
 LOG_DOMAIN("gdb");
 
-#define OPCODE_INT3 0xcc
-#define OPCODE_IN_AL_DX 0xec
-
 static void go_on(struct gdb_server *s);
 static void leave(struct gdb_server *s);
 
@@ -156,13 +153,7 @@ static struct gdb_stop stop_of(struct gdb_server *s, struct gdb_vp *v)
 	v->met = false;
 	if (v->why != VP_STOP_HARDWARE)
 		return stop;
-	stop.reason = GDB_STOP_HARD;
-	for (unsigned i = 0; i < ARRAY_SIZE(s->hard); i++)
-		if (v->value >> i & 1 && s->hard[i].used && s->hard[i].kind != GDB_BREAK_HARD) {
-			stop.reason = GDB_STOP_WATCH;
-			stop.watch = s->hard[i].kind;
-			stop.address = s->hard[i].address;
-		}
+	gdb_hard_stop(&s->memory, v->value, &stop);
 	return stop;
 }
 
@@ -218,7 +209,7 @@ static void on_changed(struct machine *m, unsigned vp)
 
 static bool on_breakpoint(struct machine *m, u64 gpa)
 {
-	return gdb_break_at(server_of(m), gpa);
+	return gdb_soft_at(&server_of(m)->memory, gpa);
 }
 
 static const struct vp_debug_ops debug_ops = { .stopped = on_stopped, .changed = on_changed, .breakpoint_at = on_breakpoint };
@@ -274,7 +265,7 @@ static int begin(struct gdb_server *s)
 
 	if (r)
 		return r;
-	s->opcode = s->soft ? OPCODE_INT3 : OPCODE_IN_AL_DX;
+	s->memory.opcode = s->soft ? GDB_OPCODE_INT3 : GDB_OPCODE_IN;
 	atomic_store(&s->w->machine.debug_stale, false);
 	atomic_store(&s->w->machine.debug, &debug_ops);
 	return 0;
@@ -285,7 +276,7 @@ static void end(struct gdb_server *s)
 {
 	bool soft;
 
-	gdb_break_remove_all(s);
+	gdb_memory_clear(&s->memory);
 	atomic_store(&s->w->machine.debug, NULL);
 	if (vp_debug_intercept(s->w->machine.hcl, false, &soft))
 		log_at(LOG_WARN, "exceptions of VTL0 are still intercepted");
@@ -398,7 +389,7 @@ static void target_describe(void *ctx, unsigned vp, char *text, size_t size)
 
 static const struct gdb_target_ops target_ops = {
 	.count = target_count, .interrupt = target_interrupt, .resume = target_resume, .registers = target_registers,
-	.put = target_put, .read = gdb_memory_read, .write = gdb_memory_write, .insert = gdb_break_insert,
+	.put = target_put, .read = gdb_target_read, .write = gdb_target_write, .insert = gdb_break_insert,
 	.remove = gdb_break_remove, .monitor = gdb_monitor, .describe = target_describe, .detach = target_detach,
 	.kill = target_kill,
 };
@@ -524,7 +515,7 @@ int gdb_server_create(struct worker *w, int listen_fd, struct gdb_server **ret)
 	s->w = w;
 	s->listen_fd = listen_fd;
 	s->fd = -1;
-	pthread_mutex_init(&s->lock, NULL);
+	gdb_memory_init(&s->memory, &gdb_server_memory, s);
 	s->accept_op.done = accepted;
 	s->read_op.done = have_read;
 	s->write_op.done = written;
@@ -550,13 +541,11 @@ void gdb_server_inspect(void *object, struct inspect *in)
 {
 	static const char *const states[] = { "nobody", "attaching", "held", "running", "holding", "leaving" };
 	struct gdb_server *s = object;
-	unsigned soft = 0;
 
-	for (size_t i = 0; i < SOFT_MAX; i++)
-		soft += s->breaks[i].uses != 0;
 	inspect_str(in, "state", states[s->state]);
-	inspect_str(in, "breakpoint_by", s->opcode == OPCODE_INT3 ? "int3" : s->opcode ? "in" : "not decided");
-	inspect_u64(in, "breakpoints", soft);
+	inspect_str(in, "breakpoint_by", s->memory.opcode == GDB_OPCODE_INT3 ? "int3" :
+					 s->memory.opcode ? "in" : "not decided");
+	inspect_u64(in, "breakpoints", gdb_soft_count(&s->memory));
 	inspect_count(in, "clients", s->clients);
 	inspect_count(in, "stops", s->held);
 	inspect_count(in, "packets", s->packets + (s->fd >= 0 ? s->gdb.packets : 0));

@@ -1,21 +1,12 @@
-#include "vmm/gdb/gdb.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* error numbers are gdb's to show only; these are what Linux calls them */
-#define E_NOTHING 0x02 /* ENOENT */
-#define E_FAULT 0x0e   /* EFAULT */
-#define E_BUSY 0x10
-#define E_INVALID 0x16
+#include "lib/gdb/internal.h"
 
 #define SIGNAL_INT 2
 #define SIGNAL_TRAP 5
 #define SIGNAL_SEGV 11
-
-/* what is read or written by one packet, in bytes of memory; a packet has two digits for each and a few words */
-#define MEMORY_MAX (GDB_PACKET_MAX / 2 - 16)
 
 /* ---- answers */
 static void keep_last(struct gdb *g, size_t from)
@@ -29,7 +20,7 @@ static void keep_last(struct gdb *g, size_t from)
 		g->last_len = 0;
 }
 
-static void end_packet(struct gdb *g)
+void gdb_end_packet(struct gdb *g)
 {
 	gdb_end(&g->out);
 	g->replies++;
@@ -37,32 +28,31 @@ static void end_packet(struct gdb *g)
 		keep_last(g, g->out.packet);
 }
 
-static void answer(struct gdb *g, const char *text)
+void gdb_answer(struct gdb *g, const char *text)
 {
 	gdb_begin(&g->out);
 	gdb_put(&g->out, text);
-	end_packet(g);
+	gdb_end_packet(g);
 }
 
-static void fail(struct gdb *g, unsigned number)
+void gdb_fail(struct gdb *g, unsigned number)
 {
 	g->errors++;
 	gdb_begin(&g->out);
 	gdb_printf(&g->out, "E%02x", number);
-	end_packet(g);
+	gdb_end_packet(g);
 }
 
-/* what an operation of the target's says; -EAGAIN is not answered yet */
-static void answer_result(struct gdb *g, int r)
+void gdb_answer_result(struct gdb *g, int r)
 {
 	if (r == -EAGAIN)
 		g->waits = true;
 	else if (r == -ENOTSUP)
-		answer(g, "");
+		gdb_answer(g, "");
 	else if (r)
-		fail(g, r == -EFAULT ? E_FAULT : r == -ENOENT ? E_NOTHING : (unsigned)-r & 0xff);
+		gdb_fail(g, r == -EFAULT ? E_FAULT : r == -ENOENT ? E_NOTHING : (unsigned)-r & 0xff);
 	else
-		answer(g, "OK");
+		gdb_answer(g, "OK");
 }
 
 static unsigned count(struct gdb *g)
@@ -79,192 +69,6 @@ static bool vp_of(struct gdb *g, s64 thread, unsigned *ret)
 		return false;
 	*ret = (unsigned)thread - 1;
 	return true;
-}
-
-/* ---- registers */
-static struct gdb_registers *registers(struct gdb *g, unsigned classes)
-{
-	struct gdb_registers *regs = NULL;
-	int r = g->ops->registers(g->ctx, g->general, classes, &regs);
-
-	if (!r)
-		return regs;
-	answer_result(g, r == -ENOTSUP ? -EIO : r);
-	return NULL;
-}
-
-static void read_all(struct gdb *g, struct gdb_words *w)
-{
-	struct gdb_registers *regs = registers(g, GDB_CORE);
-	u8 value[16];
-
-	if (!regs)
-		return;
-	gdb_begin(&g->out);
-	for (unsigned i = 0; i < gdb_register_general(); i++)
-		gdb_put_hex(&g->out, value, gdb_register_get(regs, i, value));
-	end_packet(g);
-}
-
-static void write_all(struct gdb *g, struct gdb_words *w)
-{
-	struct gdb_registers *regs = registers(g, GDB_CORE);
-	size_t wanted = 0;
-	u8 value[16], old[16];
-
-	if (!regs)
-		return;
-	for (unsigned i = 0; i < gdb_register_general(); i++)
-		wanted += gdb_register_size(i);
-	if (gdb_left(w) != 2 * wanted) {
-		fail(g, E_INVALID);
-		return;
-	}
-	struct gdb_registers copy = *regs;
-
-	for (unsigned i = 0; i < gdb_register_general(); i++) {
-		size_t len = gdb_register_get(regs, i, old);
-
-		if (!gdb_take_bytes(w, value, len) || (memcmp(value, old, len) && !gdb_register_set(&copy, i, value))) {
-			fail(g, E_INVALID);
-			return;
-		}
-	}
-	*regs = copy;
-	answer_result(g, g->ops->put(g->ctx, g->general));
-}
-
-static void read_one(struct gdb *g, struct gdb_words *w)
-{
-	u64 number;
-
-	if (!gdb_take_hex(w, &number) || gdb_left(w) || number >= gdb_register_count()) {
-		fail(g, E_INVALID);
-		return;
-	}
-	struct gdb_registers *regs = registers(g, gdb_register_class((unsigned)number));
-	u8 value[16];
-
-	if (!regs)
-		return;
-	gdb_begin(&g->out);
-	gdb_put_hex(&g->out, value, gdb_register_get(regs, (unsigned)number, value));
-	end_packet(g);
-}
-
-static void write_one(struct gdb *g, struct gdb_words *w)
-{
-	u64 number;
-	u8 value[16];
-
-	if (!gdb_take_hex(w, &number) || !gdb_take(w, "=") || number >= gdb_register_count() ||
-	    !gdb_take_bytes(w, value, gdb_register_size((unsigned)number)) || gdb_left(w)) {
-		fail(g, E_INVALID);
-		return;
-	}
-	struct gdb_registers *regs = registers(g, gdb_register_class((unsigned)number));
-
-	if (!regs)
-		return;
-	if (gdb_register_set(regs, (unsigned)number, value))
-		answer_result(g, g->ops->put(g->ctx, g->general));
-	else
-		fail(g, E_INVALID);
-}
-
-/* ---- memory */
-static bool take_range(struct gdb_words *w, u64 *address, u64 *len)
-{
-	return gdb_take_hex(w, address) && gdb_take(w, ",") && gdb_take_hex(w, len);
-}
-
-static void read_memory_as(struct gdb *g, struct gdb_words *w, bool binary)
-{
-	u8 data[MEMORY_MAX];
-	u64 address, len;
-	size_t got = 0;
-
-	if (!take_range(w, &address, &len) || gdb_left(w)) {
-		fail(g, E_INVALID);
-		return;
-	}
-	int r = len ? g->ops->read(g->ctx, g->general, g->physical, address, data, (size_t)MIN(len, (u64)sizeof(data)), &got) : 0;
-
-	if (r) {
-		answer_result(g, r);
-		return;
-	}
-	gdb_begin(&g->out);
-	if (binary) {
-		gdb_put(&g->out, "b");
-		gdb_put_binary(&g->out, data, got);
-	} else {
-		gdb_put_hex(&g->out, data, got);
-	}
-	end_packet(g);
-}
-
-static void read_memory(struct gdb *g, struct gdb_words *w)
-{
-	read_memory_as(g, w, false);
-}
-
-static void read_binary(struct gdb *g, struct gdb_words *w)
-{
-	read_memory_as(g, w, true);
-}
-
-static void write_bytes(struct gdb *g, u64 address, const void *data, size_t len)
-{
-	answer_result(g, len ? g->ops->write(g->ctx, g->general, g->physical, address, data, len) : 0);
-}
-
-static void write_memory(struct gdb *g, struct gdb_words *w)
-{
-	u8 data[MEMORY_MAX];
-	u64 address, len;
-
-	if (take_range(w, &address, &len) && gdb_take(w, ":") && len <= sizeof(data) && gdb_left(w) == 2 * len &&
-	    gdb_take_bytes(w, data, (size_t)len))
-		write_bytes(g, address, data, (size_t)len);
-	else
-		fail(g, E_INVALID);
-}
-
-static void write_binary(struct gdb *g, struct gdb_words *w)
-{
-	u64 address, len;
-
-	if (take_range(w, &address, &len) && gdb_take(w, ":") && gdb_left(w) == len)
-		write_bytes(g, address, w->at, (size_t)len);
-	else
-		fail(g, E_INVALID);
-}
-
-/* ---- breakpoints */
-static void change_break(struct gdb *g, struct gdb_words *w, bool insert)
-{
-	u64 kind, address, len;
-
-	if (!gdb_take_hex(w, &kind) || !gdb_take(w, ",") || !take_range(w, &address, &len) || gdb_left(w)) {
-		fail(g, E_INVALID); /* conditions and commands were not offered */
-		return;
-	}
-	if (kind > GDB_WATCH_ACCESS) {
-		answer(g, "");
-		return;
-	}
-	answer_result(g, (insert ? g->ops->insert : g->ops->remove)(g->ctx, g->general, (enum gdb_break)kind, address, len));
-}
-
-static void insert_break(struct gdb *g, struct gdb_words *w)
-{
-	change_break(g, w, true);
-}
-
-static void remove_break(struct gdb *g, struct gdb_words *w)
-{
-	change_break(g, w, false);
 }
 
 /* ---- running */
@@ -291,7 +95,7 @@ static void tell_stop(struct gdb *g)
 			gdb_put_hex(&g->out, value, gdb_register_get(regs, told[i], value));
 			gdb_put(&g->out, ";");
 		}
-	end_packet(g);
+	gdb_end_packet(g);
 }
 
 static void run(struct gdb *g, const struct gdb_resume *vps)
@@ -313,7 +117,7 @@ static void run_plain(struct gdb *g, struct gdb_words *w, enum gdb_action action
 	bool at = good && gdb_left(w);
 
 	if (!good || (at && (!gdb_take_hex(w, &address) || gdb_left(w)))) {
-		fail(g, E_INVALID);
+		gdb_fail(g, E_INVALID);
 		return;
 	}
 	if (at) {
@@ -321,14 +125,14 @@ static void run_plain(struct gdb *g, struct gdb_words *w, enum gdb_action action
 		int r = g->ops->registers(g->ctx, vp, GDB_CORE, &regs);
 
 		if (r) {
-			answer_result(g, r);
+			gdb_answer_result(g, r);
 			return;
 		}
 		regs->rip = address;
 		regs->changed |= BIT(UNIT_RIP);
 		r = g->ops->put(g->ctx, vp);
 		if (r) {
-			answer_result(g, r);
+			gdb_answer_result(g, r);
 			return;
 		}
 	}
@@ -369,7 +173,7 @@ static void on_vcont(struct gdb *g, struct gdb_words *w)
 		unsigned vp = GDB_VPS_MAX;
 
 		if (!take_action(w, &one) || (gdb_take(w, ":") && (!gdb_take_thread(w, &thread) || !vp_of(g, thread, &vp)))) {
-			fail(g, E_INVALID);
+			gdb_fail(g, E_INVALID);
 			return;
 		}
 		for (unsigned i = 0; i < n; i++)
@@ -379,14 +183,14 @@ static void on_vcont(struct gdb *g, struct gdb_words *w)
 			}
 	}
 	if (gdb_left(w) || !any)
-		fail(g, E_INVALID);
+		gdb_fail(g, E_INVALID);
 	else
 		run(g, vps);
 }
 
 static void on_vcont_what(struct gdb *g, struct gdb_words *w)
 {
-	answer(g, "vCont;c;C;s;S;r");
+	gdb_answer(g, "vCont;c;C;s;S;r");
 }
 
 /* ---- threads */
@@ -397,14 +201,14 @@ static void on_select(struct gdb *g, struct gdb_words *w)
 	s64 thread;
 
 	if ((!for_running && !gdb_take(w, "g")) || !gdb_take_thread(w, &thread) || gdb_left(w) || !vp_of(g, thread, &vp)) {
-		fail(g, E_INVALID);
+		gdb_fail(g, E_INVALID);
 		return;
 	}
 	if (for_running)
 		g->resumed = thread > 0 ? vp + 1 : 0;
 	else if (thread > 0)
 		g->general = vp;
-	answer(g, "OK");
+	gdb_answer(g, "OK");
 }
 
 static void on_alive(struct gdb *g, struct gdb_words *w)
@@ -413,9 +217,9 @@ static void on_alive(struct gdb *g, struct gdb_words *w)
 	s64 thread;
 
 	if (gdb_take_thread(w, &thread) && !gdb_left(w) && thread > 0 && vp_of(g, thread, &vp))
-		answer(g, "OK");
+		gdb_answer(g, "OK");
 	else
-		fail(g, E_NOTHING);
+		gdb_fail(g, E_NOTHING);
 }
 
 static void on_threads(struct gdb *g, struct gdb_words *w)
@@ -424,12 +228,12 @@ static void on_threads(struct gdb *g, struct gdb_words *w)
 	gdb_put(&g->out, "m");
 	for (unsigned i = 0; i < count(g); i++)
 		gdb_printf(&g->out, i ? ",%x" : "%x", i + 1);
-	end_packet(g);
+	gdb_end_packet(g);
 }
 
 static void on_no_more_threads(struct gdb *g, struct gdb_words *w)
 {
-	answer(g, "l");
+	gdb_answer(g, "l");
 }
 
 static void on_thread_info(struct gdb *g, struct gdb_words *w)
@@ -439,20 +243,20 @@ static void on_thread_info(struct gdb *g, struct gdb_words *w)
 	s64 thread;
 
 	if (!gdb_take_thread(w, &thread) || gdb_left(w) || thread <= 0 || !vp_of(g, thread, &vp)) {
-		fail(g, E_INVALID);
+		gdb_fail(g, E_INVALID);
 		return;
 	}
 	g->ops->describe(g->ctx, vp, text, sizeof(text));
 	gdb_begin(&g->out);
 	gdb_put_hex(&g->out, text, strlen(text));
-	end_packet(g);
+	gdb_end_packet(g);
 }
 
 static void on_current(struct gdb *g, struct gdb_words *w)
 {
 	gdb_begin(&g->out);
 	gdb_printf(&g->out, "QC%x", g->stop.vp + 1);
-	end_packet(g);
+	gdb_end_packet(g);
 }
 
 /* ---- queries */
@@ -461,12 +265,12 @@ static void on_supported(struct gdb *g, struct gdb_words *w)
 	gdb_begin(&g->out);
 	gdb_printf(&g->out, "PacketSize=%x;qXfer:features:read+;qXfer:memory-map:read+;qXfer:threads:read+;QStartNoAckMode+;"
 			    "vContSupported+;swbreak+;hwbreak+;binary-upload+", GDB_PACKET_MAX);
-	end_packet(g);
+	gdb_end_packet(g);
 }
 
 static void on_no_ack(struct gdb *g, struct gdb_words *w)
 {
-	answer(g, "OK");
+	gdb_answer(g, "OK");
 	g->no_ack = true;
 }
 
@@ -510,39 +314,39 @@ static void on_transfer(struct gdb *g, struct gdb_words *w)
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
 		if (!gdb_take(w, objects[i].object))
 			continue;
-		if (!take_range(w, &offset, &len) || gdb_left(w)) {
-			fail(g, E_INVALID);
+		if (!gdb_take_range(w, &offset, &len) || gdb_left(w)) {
+			gdb_fail(g, E_INVALID);
 			return;
 		}
 		objects[i].write(g, &xml);
 		if (xml.failed || offset > xml.len) {
-			fail(g, E_INVALID);
+			gdb_fail(g, E_INVALID);
 		} else {
 			/* half of a packet has room for all that may be escaped */
-			size_t left = xml.len - (size_t)offset, piece = (size_t)MIN(MIN(len, (u64)left), (u64)MEMORY_MAX);
+			size_t left = xml.len - (size_t)offset, piece = (size_t)MIN(MIN(len, (u64)left), (u64)GDB_MEMORY_MAX);
 
 			gdb_begin(&g->out);
 			gdb_put(&g->out, piece < left ? "m" : "l");
 			gdb_put_binary(&g->out, xml.data + offset, piece);
-			end_packet(g);
+			gdb_end_packet(g);
 		}
 		gdb_writer_fini(&xml);
 		return;
 	}
 	if (gdb_take(w, "features:read:"))
-		fail(g, 0); /* such an annex is not there */
+		gdb_fail(g, 0); /* such an annex is not there */
 	else
-		answer(g, "");
+		gdb_answer(g, "");
 }
 
-static void on_attached(struct gdb *g, struct gdb_words *w) { answer(g, "1"); }
-static void on_ok(struct gdb *g, struct gdb_words *w) { answer(g, "OK"); }
-static void on_unknown(struct gdb *g, struct gdb_words *w) { answer(g, ""); }
+static void on_attached(struct gdb *g, struct gdb_words *w) { gdb_answer(g, "1"); }
+static void on_ok(struct gdb *g, struct gdb_words *w) { gdb_answer(g, "OK"); }
+static void on_unknown(struct gdb *g, struct gdb_words *w) { gdb_answer(g, ""); }
 
 /* QEMU's way of switching to physical addresses, which gdb scripts know */
 static void on_physical_ask(struct gdb *g, struct gdb_words *w)
 {
-	answer(g, g->physical ? "1" : "0");
+	gdb_answer(g, g->physical ? "1" : "0");
 }
 
 static void on_physical_set(struct gdb *g, struct gdb_words *w)
@@ -550,11 +354,11 @@ static void on_physical_set(struct gdb *g, struct gdb_words *w)
 	u64 on;
 
 	if (!gdb_take_hex(w, &on) || gdb_left(w) || on > 1) {
-		fail(g, E_INVALID);
+		gdb_fail(g, E_INVALID);
 		return;
 	}
 	g->physical = on;
-	answer(g, "OK");
+	gdb_answer(g, "OK");
 }
 
 /* the answer in packets of console output, then OK */
@@ -568,7 +372,7 @@ static void answer_text(struct gdb *g)
 		gdb_put_hex(&g->out, g->text.data + at, MIN(piece, g->text.len - at));
 		gdb_end(&g->out);
 	}
-	answer(g, "OK");
+	gdb_answer(g, "OK");
 }
 
 static void on_monitor(struct gdb *g, struct gdb_words *w)
@@ -577,7 +381,7 @@ static void on_monitor(struct gdb *g, struct gdb_words *w)
 	size_t len = gdb_left(w) / 2;
 
 	if (gdb_left(w) % 2 || len >= sizeof(words) || !gdb_take_bytes(w, (u8 *)words, len)) {
-		fail(g, E_INVALID);
+		gdb_fail(g, E_INVALID);
 		return;
 	}
 	words[len] = 0;
@@ -609,7 +413,7 @@ static void on_monitor(struct gdb *g, struct gdb_words *w)
 static void on_detach(struct gdb *g, struct gdb_words *w)
 {
 	g->ops->detach(g->ctx);
-	answer(g, "OK");
+	gdb_answer(g, "OK");
 	g->ended = true;
 }
 
@@ -617,7 +421,7 @@ static void on_kill(struct gdb *g, struct gdb_words *w)
 {
 	g->ops->kill(g->ctx);
 	if (gdb_left(w)) /* vKill;pid */
-		answer(g, "OK");
+		gdb_answer(g, "OK");
 	g->ended = true;
 }
 
@@ -632,11 +436,14 @@ static const struct command {
 	bool all;
 	void (*run)(struct gdb *, struct gdb_words *);
 } commands[] = {
-	{ "g", true, read_all }, { "G", false, write_all }, { "p", false, read_one }, { "P", false, write_one },
-	{ "m", false, read_memory }, { "M", false, write_memory }, { "X", false, write_binary }, { "x", false, read_binary },
+	{ "g", true, gdb_on_read_all }, { "G", false, gdb_on_write_all },
+	{ "p", false, gdb_on_read_one }, { "P", false, gdb_on_write_one },
+	{ "m", false, gdb_on_read_memory }, { "M", false, gdb_on_write_memory },
+	{ "X", false, gdb_on_write_binary }, { "x", false, gdb_on_read_binary },
 	{ "vCont?", true, on_vcont_what }, { "vCont", false, on_vcont }, { "vKill", false, on_kill },
 	{ "c", false, on_continue }, { "s", false, on_step }, { "C", false, on_continue_signal }, { "S", false, on_step_signal },
-	{ "H", false, on_select }, { "T", false, on_alive }, { "Z", false, insert_break }, { "z", false, remove_break },
+	{ "H", false, on_select }, { "T", false, on_alive },
+	{ "Z", false, gdb_on_insert_break }, { "z", false, gdb_on_remove_break },
 	{ "?", true, on_why }, { "D", false, on_detach }, { "k", true, on_kill },
 	{ "qSupported", false, on_supported }, { "QStartNoAckMode", true, on_no_ack }, { "qXfer:", false, on_transfer },
 	{ "qfThreadInfo", true, on_threads }, { "qsThreadInfo", true, on_no_more_threads },
@@ -652,7 +459,7 @@ static void dispatch(struct gdb *g)
 
 	g->waits = false;
 	if (g->running) { /* all-stop: gdb has to interrupt first */
-		fail(g, E_BUSY);
+		gdb_fail(g, E_BUSY);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -678,14 +485,14 @@ static void take(struct gdb *g, enum gdb_event event)
 		g->packets++;
 		if (!g->no_ack)
 			gdb_put_raw(&g->out, '+');
-		fail(g, E_INVALID);
+		gdb_fail(g, E_INVALID);
 		return;
 	case GDB_BAD_PACKET:
 		g->bad++;
 		if (!g->no_ack)
 			gdb_put_raw(&g->out, '-');
 		else
-			fail(g, E_INVALID);
+			gdb_fail(g, E_INVALID);
 		return;
 	case GDB_NAK:
 		g->bad++;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "vmm/gdb/packet.h"
+#include "lib/gdb/packet.h"
 
 static struct gdb_reader *reader;
 

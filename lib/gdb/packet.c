@@ -1,4 +1,4 @@
-#include "vmm/gdb/packet.h"
+#include "lib/gdb/packet.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
-#include "vmm/gdb/registers.h"
+#include "lib/gdb/registers.h"
 
 #include <string.h>
 
-#include "vmm/gdb/packet.h"
+#include "lib/gdb/packet.h"
 
 #define XMM_AT 160u /* of XMM0 in an FXSAVE area, SDM volume 1, table 10-2 */
 #define ST_AT 32u
@@ -82,6 +82,32 @@ static const struct row rows[] = {
 	WORD("sfmask", sfmask, UNIT_SFMASK), WORD("tsc_aux", tsc_aux, UNIT_TSC_AUX),
 };
 _Static_assert(sizeof(struct gdb_registers) < 65536, "offsets of 16 bits");
+
+#define PLACE(unit_, name_, member) [unit_] = { HV_X64_REGISTER_##name_, AT(member), sizeof(((struct gdb_registers *)0)->member) }
+
+static const struct gdb_unit_place places[UNITS] = {
+	PLACE(UNIT_RIP, RIP, rip), PLACE(UNIT_RFLAGS, RFLAGS, rflags),
+	PLACE(UNIT_CR0, CR0, cr0), PLACE(UNIT_CR2, CR2, cr2), PLACE(UNIT_CR3, CR3, cr3), PLACE(UNIT_CR4, CR4, cr4),
+	PLACE(UNIT_CR8, CR8, cr8), PLACE(UNIT_EFER, EFER, efer),
+	PLACE(UNIT_LDTR, LDTR, ldtr), PLACE(UNIT_TR, TR, tr), PLACE(UNIT_IDTR, IDTR, idtr), PLACE(UNIT_GDTR, GDTR, gdtr),
+	PLACE(UNIT_DR0, DR0, dr[0]), PLACE(UNIT_DR1, DR0 + 1, dr[1]), PLACE(UNIT_DR2, DR0 + 2, dr[2]),
+	PLACE(UNIT_DR3, DR3, dr[3]), PLACE(UNIT_DR6, DR6, dr6), PLACE(UNIT_DR7, DR7, dr7),
+	PLACE(UNIT_KERNEL_GS_BASE, KERNEL_GS_BASE, kernel_gs_base), PLACE(UNIT_PAT, PAT, pat),
+	PLACE(UNIT_SYSENTER_CS, SYSENTER_CS, sysenter_cs), PLACE(UNIT_SYSENTER_EIP, SYSENTER_EIP, sysenter_eip),
+	PLACE(UNIT_SYSENTER_ESP, SYSENTER_ESP, sysenter_esp), PLACE(UNIT_STAR, STAR, star), PLACE(UNIT_LSTAR, LSTAR, lstar),
+	PLACE(UNIT_CSTAR, CSTAR, cstar), PLACE(UNIT_SFMASK, SFMASK, sfmask), PLACE(UNIT_TSC_AUX, TSC_AUX, tsc_aux),
+};
+
+struct gdb_unit_place gdb_unit_place(enum gdb_unit unit)
+{
+	if (unit < UNIT_RIP)
+		return (struct gdb_unit_place){ HV_X64_REGISTER_RAX + unit, (u16)(AT(gpr) + 8 * unit), 8 };
+	if (unit >= UNIT_ES && unit <= UNIT_GS)
+		return (struct gdb_unit_place){ HV_X64_REGISTER_ES + unit - UNIT_ES,
+						(u16)(AT(segment) + sizeof(struct hv_segment) * (unit - UNIT_ES)),
+						sizeof(struct hv_segment) };
+	return places[unit];
+}
 
 unsigned gdb_register_count(void)
 {

@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "vmm/gdb/packet.h"
-#include "vmm/gdb/registers.h"
+#include "lib/gdb/packet.h"
+#include "lib/gdb/registers.h"
 
 #define GDB_VPS_MAX 256u
 

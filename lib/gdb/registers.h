@@ -39,6 +39,14 @@ struct gdb_registers {
 	u64 kernel_gs_base, pat, sysenter_cs, sysenter_eip, sysenter_esp, star, lstar, cstar, sfmask, tsc_aux;
 };
 
+/* a unit's place in the struct, and the hypervisor's name for it (enum of spec/hv_vtl.h) */
+struct gdb_unit_place {
+	u32 name;       /* 0: has none (UNIT_FX) */
+	u16 at;
+	u8 len;         /* 8, or 16 for segments and tables: as the hypervisor has them */
+};
+struct gdb_unit_place gdb_unit_place(enum gdb_unit unit);
+
 struct gdb_writer;
 
 /* numbers that the protocol names */

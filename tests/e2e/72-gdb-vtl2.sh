@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# gdb on VTL2 itself, by pvhost: the shim from its first instruction, the firmware's kernel as it runs.
+. "$(dirname "$0")/lib.sh"
+work=$(mktemp -d)
+trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -rf "$work"' EXIT
+vm -n shim up --cpus 2 --gdb wait >/dev/null
+g() { vm -n shim exec --timeout 60 "$@"; }
+m() { vm -n shim monitor "$@"; }
+# session NAME COMMAND...: its text in $work/NAME
+session() {
+	local out=$work/$1
+	shift
+	printf 'set pagination off\nset confirm off\nset height 0\nset can-use-hw-watchpoints 0\nset remotetimeout 20\n' >"$out.gdb"
+	printf '%s\n' "$@" >>"$out.gdb"
+	timeout 120 scripts/vm -n shim gdb --vtl2 -batch -x "$out.gdb" >"$out" 2>&1 || { tail -n 30 "$out"; return 1; }
+}
+says() { matches "$2" cat "$work/$1"; }
+
+check "the firmware waits for gdb at its first instruction" session first 'info threads' 'p $pc == shim_start' 'p/x $rsp' 'stepi' 'p/x $eflags & 0x200' \
+	'stepi 2' 'p (long)$rsp == (long)&shim_stack_end' 'set $keep = $rbp' 'set $rbp = 0x1234' 'stepi' 'p/x $rbp' \
+	'tbreak shim_main' 'continue' 'bt' 'next' 'next' 'p/x base' 'p/x *(char *)shim_start' 'monitor physical on' 'x/2xb 0' 'monitor physical off' \
+	'monitor info vtl' 'monitor nonsense' 'set $n = 0' 'while $n < 200' 'stepi' 'set $n = $n + 1' 'end' \
+	'p $n' 'monitor reset' 'detach'
+check "both VPs are threads" says first 'VP 1: not started'
+check "it is the shim's entry" says first '^\$1 = 1$'
+check "CLI has been stepped" says first '^\$3 = 0x0$'
+check "a register is the instruction's doing" says first '^\$4 = 1$'
+check "a register was written, and XOR has cleared it" says first '^\$5 = 0x0$'
+check "a breakpoint, with its line" says first 'hit Temporary breakpoint 1, shim_main'
+check "back-trace from there" says first '^#1 .* shim_start'
+check "memory reads as it was" says first '^\$7 = 0x(fffffff)?fa$'
+check "the guest's memory is seen too" says first '^0x0:'
+check "pvhost's monitor answers" says first '^guest not started'
+check "what is unknown is said" says first 'not a command'
+check "200 more steps" says first '^\$8 = 200$'
+check "a reset takes it on to a new life" matches '^resets 1' m 'info vtl'
+check "there it boots" python3 scripts/vm-agent.py "$PARAVANE_VMS/shim/com2" wait 200
+runs() { [ "$(g 'echo on')" = on ]; }
+busy() { while :; do vm -n shim diag run true; done >/dev/null 2>&1; }
+busy &
+check "a session on the kernel that runs" session kernel 'info threads' 'thread apply all bt 3' 'tbreak do_sys_openat2' 'continue' 'bt' 'stepi' 'stepi' \
+	'p $pc > (void *)do_sys_openat2' 'x/2i $pc' 'monitor info vp' 'watch *(int *)$rsp' 'delete' 'detach'
+kill $!
+wait $! 2>/dev/null
+check "a VP in VTL0 is at VTL2's call" says kernel '__mshv_vtl_return_call'
+check "its breakpoint is met" says kernel 'hit Temporary breakpoint 1, .*do_sys_openat2'
+check "back-trace of a program's call" says kernel '#1 .*x64_sys_open'
+check "its steps go on" says kernel '^\$1 = 1$'
+check "the guest runs on" runs
+# TCG has no use for debug registers; a real processor's would be taken
+hardware() { session hardware 'hbreak do_sys_openat2' 'continue' detach; says hardware 'Could not insert hardware breakpoint|hit Temporary|Hardware assisted'; }
+check "a hardware breakpoint is refused in gdb's words, or taken" hardware
+vanish() {
+	local p
+	mkfifo "$work/in"
+	sleep 60 >"$work/in" &
+	p=$!
+	timeout 60 scripts/vm -n shim gdb --vtl2 -ex 'set confirm off' -ex 'break do_sys_openat2' -ex 'p 1234' <"$work/in" >"$work/vanish" 2>&1 &
+	for _ in $(seq 200); do grep -q '= 1234' "$work/vanish" && break; sleep 0.1; done
+	pkill -9 -P $! gdb || kill -9 $!
+	wait $! 2>/dev/null
+	kill $p
+	timeout 30 scripts/vm -n shim diag ping
+}
+check "a client that vanishes leaves the firmware running" vanish
+check "one after it is served" session again 'info threads' 'kill'
+check "kill ends the machine" vm -n shim wait 60
+vm -n shim down
+check "a wrong word is refused" fails_with 2 'may be followed by ,nowait' "$O/native/bin/pvhost" --gdb 1234,later
+check "a port that cannot be had is said" fails_with 1 'gdb' "$O/native/bin/pvhost" --gdb nowhere:1 --igvm "$O/paravane.igvm"
+
+finish
