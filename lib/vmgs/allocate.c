@@ -1,7 +1,7 @@
 #include "lib/core/check.h"
 #include "lib/vmgs/internal.h"
 
-void extents_add(struct extents *e, u32 block, u32 count)
+void vmgs_extents_add(struct extents *e, u32 block, u32 count)
 {
 	unsigned i = e->count++;
 
@@ -15,16 +15,16 @@ void extents_add(struct extents *e, u32 block, u32 count)
  * The table's place is the header's word. Entry 0 should say the same; where another's does not, its blocks are left alone as
  * well, which costs a block and can hurt nobody.
  */
-void extents_of(const struct vmgs *v, struct extents *ret)
+void vmgs_extents_of(const struct vmgs *v, struct extents *ret)
 {
 	ret->count = 0;
-	extents_add(ret, v->header.file_table_offset, VMGS_FILE_TABLE_BLOCKS);
+	vmgs_extents_add(ret, v->header.file_table_offset, VMGS_FILE_TABLE_BLOCKS);
 	for (u32 i = 0; i < VMGS_FILE_COUNT; i++) {
 		const struct vmgs_file_entry *f = &v->table.entries[i];
 
 		if (f->allocation_size && range_within(f->offset, f->allocation_size, VMGS_MIN_FILE_BLOCK,
 						       block_count(v) - VMGS_MIN_FILE_BLOCK))
-			extents_add(ret, f->offset, f->allocation_size);
+			vmgs_extents_add(ret, f->offset, f->allocation_size);
 	}
 }
 
@@ -47,7 +47,7 @@ static bool next_hole(const struct extents *e, u32 end, unsigned *i, u32 *at, st
 	return false;
 }
 
-u32 extents_hole(const struct extents *e, u32 blocks, u32 end)
+u32 vmgs_extents_hole(const struct extents *e, u32 blocks, u32 end)
 {
 	struct extent hole, best = { 0, UINT32_MAX };
 	unsigned i = 0;
@@ -67,7 +67,7 @@ void vmgs_free_blocks(const struct vmgs *v, u32 *ret_free, u32 *ret_largest)
 	u32 at = 0;
 
 	*ret_free = *ret_largest = 0;
-	extents_of(v, &used);
+	vmgs_extents_of(v, &used);
 	while (next_hole(&used, block_count(v), &i, &at, &hole)) {
 		*ret_free += hole.count;
 		*ret_largest = MAX(*ret_largest, hole.count);

@@ -6,7 +6,7 @@
 #include "lib/core/crc32.h"
 #include "lib/vmgs/internal.h"
 
-int problem(struct vmgs *v, int error, const char *format, ...)
+int vmgs_problem(struct vmgs *v, int error, const char *format, ...)
 {
 	va_list args;
 
@@ -16,13 +16,13 @@ int problem(struct vmgs *v, int error, const char *format, ...)
 	return error;
 }
 
-int geometry_judge(struct vmgs *v, u64 capacity, u32 sector_size)
+int vmgs_geometry_judge(struct vmgs *v, u64 capacity, u32 sector_size)
 {
 	if (sector_size != 512 && sector_size != VMGS_BLOCK_SIZE)
-		return problem(v, -EINVAL, "sectors of %u bytes: 512 or 4096 are possible", sector_size);
+		return vmgs_problem(v, -EINVAL, "sectors of %u bytes: 512 or 4096 are possible", sector_size);
 	if (capacity < VMGS_CAPACITY_MIN || capacity > VMGS_CAPACITY_MAX)
-		return problem(v, -EINVAL, "a device of %lu bytes: from %llu KiB to %llu GiB are possible", capacity,
-			       VMGS_CAPACITY_MIN / 1024, (unsigned long long)(VMGS_CAPACITY_MAX / GiB));
+		return vmgs_problem(v, -EINVAL, "a device of %lu bytes: from %llu KiB to %llu GiB are possible", capacity,
+				    VMGS_CAPACITY_MIN / 1024, (unsigned long long)(VMGS_CAPACITY_MAX / GiB));
 	return 0;
 }
 
@@ -35,7 +35,7 @@ static u32 checksum(const struct vmgs_header *h)
 	return crc32_update(0, &copy, sizeof(copy));
 }
 
-void header_seal(struct vmgs_header *h)
+void vmgs_header_seal(struct vmgs_header *h)
 {
 	h->checksum = checksum(h);
 }
@@ -88,15 +88,15 @@ static int neither(struct vmgs *v, const u8 *sectors, const int error[2], char w
 	int r = worse(error[0], error[1]);
 
 	if (!memcmp(sectors + VMGS_V1_OFFSET, VMGS_V1_SIGNATURE, sizeof(VMGS_V1_SIGNATURE) - 1))
-		return problem(v, -EPROTONOSUPPORT, "a guest state file of the first format, which is a disk with a GPT");
+		return vmgs_problem(v, -EPROTONOSUPPORT, "a guest state file of the first format, which is a disk with a GPT");
 	if (r == -ENODATA)
-		return problem(v, r, "not formatted: both headers are zero");
+		return vmgs_problem(v, r, "not formatted: both headers are zero");
 	if (r == -EINVAL)
-		return problem(v, r, "not a VMGS: no header begins with \"GUESTRTS\"");
-	return problem(v, r, "no valid header: first %s, second %s", words[0], words[1]);
+		return vmgs_problem(v, r, "not a VMGS: no header begins with \"GUESTRTS\"");
+	return vmgs_problem(v, r, "no valid header: first %s, second %s", words[0], words[1]);
 }
 
-int headers_judge(struct vmgs *v, const u8 *sectors, unsigned *ret_active)
+int vmgs_headers_judge(struct vmgs *v, const u8 *sectors, unsigned *ret_active)
 {
 	char words[2][VMGS_WORDS_LEN] = { "", "" };
 	struct vmgs_header h[2];
@@ -115,8 +115,8 @@ int headers_judge(struct vmgs *v, const u8 *sectors, unsigned *ret_active)
 	} else if (h[1].sequence == (u32)(h[0].sequence + 1)) {
 		*ret_active = 1;
 	} else {
-		return problem(v, -EBADMSG, "the headers disagree: sequence numbers %u and %u do not follow each other",
-			       h[0].sequence, h[1].sequence);
+		return vmgs_problem(v, -EBADMSG, "the headers disagree: sequence numbers %u and %u do not follow each other",
+				    h[0].sequence, h[1].sequence);
 	}
 	return 0;
 }
@@ -128,18 +128,18 @@ static int overlap_judge(struct vmgs *v, const struct vmgs_file_table *table, u3
 		const struct vmgs_file_entry *a = &table->entries[i];
 
 		if (ranges_overlap(a->offset, a->allocation_size, table_block, VMGS_FILE_TABLE_BLOCKS))
-			return problem(v, -EBADMSG, "file %u lies over the file table", i);
+			return vmgs_problem(v, -EBADMSG, "file %u lies over the file table", i);
 		for (u32 j = 1; j < i; j++) {
 			const struct vmgs_file_entry *b = &table->entries[j];
 
 			if (ranges_overlap(a->offset, a->allocation_size, b->offset, b->allocation_size))
-				return problem(v, -EBADMSG, "files %u and %u lie over each other", j, i);
+				return vmgs_problem(v, -EBADMSG, "files %u and %u lie over each other", j, i);
 		}
 	}
 	return 0;
 }
 
-int table_judge(struct vmgs *v, const struct vmgs_file_table *table, u32 table_block)
+int vmgs_table_judge(struct vmgs *v, const struct vmgs_file_table *table, u32 table_block)
 {
 	for (u32 i = 1; i < VMGS_FILE_COUNT; i++) {
 		const struct vmgs_file_entry *f = &table->entries[i];
@@ -147,11 +147,11 @@ int table_judge(struct vmgs *v, const struct vmgs_file_table *table, u32 table_b
 		if (!f->allocation_size)
 			continue;
 		if (!range_within(f->offset, f->allocation_size, VMGS_MIN_FILE_BLOCK, block_count(v) - VMGS_MIN_FILE_BLOCK))
-			return problem(v, -EBADMSG, "file %u is outside the device: %u blocks at block %u of %u", i,
-				       f->allocation_size, f->offset, block_count(v));
+			return vmgs_problem(v, -EBADMSG, "file %u is outside the device: %u blocks at block %u of %u", i,
+					    f->allocation_size, f->offset, block_count(v));
 		if (f->valid_data_size > (u64)f->allocation_size * VMGS_BLOCK_SIZE)
-			return problem(v, -EBADMSG, "file %u has %lu bytes in %u blocks", i, f->valid_data_size,
-				       f->allocation_size);
+			return vmgs_problem(v, -EBADMSG, "file %u has %lu bytes in %u blocks", i, f->valid_data_size,
+					    f->allocation_size);
 	}
 	return overlap_judge(v, table, table_block);
 }

@@ -76,7 +76,7 @@ static void become(struct vmgs_operation *op)
 static int opened(struct vmgs_operation *op)
 {
 	if (op->stage == OPEN_HEADERS) {
-		int r = headers_judge(op->store, op->sectors, &op->next_active);
+		int r = vmgs_headers_judge(op->store, op->sectors, &op->next_active);
 
 		if (!r)
 			memcpy(&op->next_header, op->sectors + header_offset(op->store, op->next_active),
@@ -84,7 +84,7 @@ static int opened(struct vmgs_operation *op)
 		return r;
 	}
 	if (op->stage == OPEN_TABLE) {
-		int r = table_judge(op->store, &op->next_table, op->next_header.file_table_offset);
+		int r = vmgs_table_judge(op->store, &op->next_table, op->next_header.file_table_offset);
 
 		if (!r)
 			become(op);
@@ -106,7 +106,7 @@ static void format_fill(struct vmgs_operation *op)
 		.signature = VMGS_SIGNATURE, .version = VMGS_VERSION_3_0, .sequence = 1,
 		.header_size = sizeof(struct vmgs_header), .file_table_offset = FORMAT_TABLE_BLOCK,
 		.file_table_size = VMGS_FILE_TABLE_BLOCKS };
-	header_seal(&op->next_header);
+	vmgs_header_seal(&op->next_header);
 	/* the second block is the extended table: zeroes */
 	memcpy(op->data, table, sizeof(*table));
 }
@@ -127,7 +127,7 @@ static int formatted(struct vmgs_operation *op)
 {
 	struct vmgs *v = op->store;
 
-	if (op->stage == FORMAT_HEADERS && headers_judge(v, op->sectors, &op->next_active))
+	if (op->stage == FORMAT_HEADERS && vmgs_headers_judge(v, op->sectors, &op->next_active))
 		op->next_active = 0; /* nothing to keep */
 	if (op->stage == FORMAT_FLUSH_HEADER) {
 		op->next_active = 0;
@@ -178,7 +178,7 @@ void vmgs_stepped(struct vmgs_operation *op, int error)
 	CHECK(!is_over(op));
 	if (error) {
 		doubt(op);
-		op->error = problem(op->store, error, "the device: %s", strerror(-error));
+		op->error = vmgs_problem(op->store, error, "the device: %s", strerror(-error));
 		return;
 	}
 	if (op->kind == VMGS_OPERATION_OPEN)
@@ -203,7 +203,7 @@ static int give_room(struct vmgs_operation *op, size_t room)
 {
 	op->data = room ? calloc(1, room) : NULL;
 	if (room && !op->data)
-		return problem(op->store, -ENOMEM, "no memory for %zu bytes", room);
+		return vmgs_problem(op->store, -ENOMEM, "no memory for %zu bytes", room);
 	op->room = room;
 	return 0;
 }
@@ -214,7 +214,7 @@ static int begin_device(struct vmgs_operation *op, struct vmgs *v, u64 capacity,
 	v->state = VMGS_CLOSED;
 	v->capacity = capacity;
 	v->sector_size = sector_size;
-	return geometry_judge(v, capacity, sector_size);
+	return vmgs_geometry_judge(v, capacity, sector_size);
 }
 
 int vmgs_begin_open(struct vmgs_operation *op, struct vmgs *v, u64 capacity, u32 sector_size)
@@ -238,8 +238,8 @@ int vmgs_begin_format(struct vmgs_operation *op, struct vmgs *v, u64 capacity, u
 static int usable(struct vmgs *v)
 {
 	if (v->state == VMGS_DOUBT)
-		return problem(v, -EIO, "a change failed half-way: the store must be opened again");
-	return v->state == VMGS_OPEN ? 0 : problem(v, -EBADF, "the store is not open");
+		return vmgs_problem(v, -EIO, "a change failed half-way: the store must be opened again");
+	return v->state == VMGS_OPEN ? 0 : vmgs_problem(v, -EBADF, "the store is not open");
 }
 
 static int usable_file(struct vmgs *v, u32 id)
@@ -249,7 +249,7 @@ static int usable_file(struct vmgs *v, u32 id)
 	if (r)
 		return r;
 	if (!id || id >= VMGS_EXTENDED_FILE_TABLE)
-		return problem(v, -EPERM, "%u is not the number of a file: 1 to 62 are", id);
+		return vmgs_problem(v, -EPERM, "%u is not the number of a file: 1 to 62 are", id);
 	return 0;
 }
 
@@ -263,11 +263,11 @@ int vmgs_begin_read(struct vmgs_operation *op, struct vmgs *v, u32 id, u64 max)
 	if (r)
 		return r;
 	if (!vmgs_find(v, id, &f))
-		return problem(v, -ENOENT, "there is no file %u", id);
+		return vmgs_problem(v, -ENOENT, "there is no file %u", id);
 	if (f.encrypted)
-		return problem(v, -ENOKEY, "file %u is encrypted, with a key that is not kept here", id);
+		return vmgs_problem(v, -ENOKEY, "file %u is encrypted, with a key that is not kept here", id);
 	if (f.len > max)
-		return problem(v, -EFBIG, "file %u has %lu bytes, more than %lu", id, f.len, max);
+		return vmgs_problem(v, -EFBIG, "file %u has %lu bytes, more than %lu", id, f.len, max);
 	op->len = f.len;
 	op->offset = (u64)f.block * VMGS_BLOCK_SIZE;
 	if (!f.len)
@@ -282,17 +282,17 @@ static int find_places(struct vmgs_operation *op, u32 blocks, u32 *ret_block)
 	struct extents used;
 	u32 free_count, largest;
 
-	extents_of(v, &used);
-	op->next_header.file_table_offset = extents_hole(&used, VMGS_FILE_TABLE_BLOCKS, block_count(v));
+	vmgs_extents_of(v, &used);
+	op->next_header.file_table_offset = vmgs_extents_hole(&used, VMGS_FILE_TABLE_BLOCKS, block_count(v));
 	if (op->next_header.file_table_offset) {
-		extents_add(&used, op->next_header.file_table_offset, VMGS_FILE_TABLE_BLOCKS);
-		*ret_block = blocks ? extents_hole(&used, blocks, block_count(v)) : 0;
+		vmgs_extents_add(&used, op->next_header.file_table_offset, VMGS_FILE_TABLE_BLOCKS);
+		*ret_block = blocks ? vmgs_extents_hole(&used, blocks, block_count(v)) : 0;
 	}
 	if (op->next_header.file_table_offset && (!blocks || *ret_block))
 		return 0;
 	vmgs_free_blocks(v, &free_count, &largest);
-	return problem(v, -ENOSPC, "no room: %u blocks together and one for the table are needed, %u are free, %u of them"
-		       " together", blocks, free_count, largest);
+	return vmgs_problem(v, -ENOSPC, "no room: %u blocks together and one for the table are needed, %u are free, %u of them"
+			    " together", blocks, free_count, largest);
 }
 
 /* what is there, with a header after the one that counts */
@@ -306,7 +306,7 @@ static void begin_next(struct vmgs_operation *op)
 static void seal_next(struct vmgs_operation *op)
 {
 	op->next_header.sequence++;
-	header_seal(&op->next_header);
+	vmgs_header_seal(&op->next_header);
 }
 
 static int begin_change(struct vmgs_operation *op, struct vmgs *v, u32 id, u32 blocks, u32 *ret_block)
@@ -315,7 +315,7 @@ static int begin_change(struct vmgs_operation *op, struct vmgs *v, u32 id, u32 b
 	int r = usable_file(v, id);
 
 	if (!r && v->header.encryption_algorithm != VMGS_ENCRYPTION_NONE)
-		r = problem(v, -ENOKEY, "the store is encrypted, with a key that is not kept here");
+		r = vmgs_problem(v, -ENOKEY, "the store is encrypted, with a key that is not kept here");
 	if (r)
 		return r;
 	begin_next(op);
@@ -349,7 +349,7 @@ int vmgs_begin_write(struct vmgs_operation *op, struct vmgs *v, u32 id, const vo
 	u32 blocks, block = 0;
 
 	if (len > v->capacity)
-		return problem(v, -EFBIG, "%lu bytes are more than the device has", len);
+		return vmgs_problem(v, -EFBIG, "%lu bytes are more than the device has", len);
 	/* an empty file has a block too: one without is none */
 	blocks = MAX((u32)(ALIGN_UP(len, VMGS_BLOCK_SIZE) / VMGS_BLOCK_SIZE), 1u);
 	int r = begin_change(op, v, id, blocks, &block);
@@ -359,7 +359,6 @@ int vmgs_begin_write(struct vmgs_operation *op, struct vmgs *v, u32 id, const vo
 		r = give_room(op, (size_t)blocks * VMGS_BLOCK_SIZE);
 	if (r)
 		return r;
-	op->id = id;
 	op->len = len;
 	op->offset = (u64)block * VMGS_BLOCK_SIZE;
 	if (len)
@@ -378,8 +377,7 @@ int vmgs_begin_remove(struct vmgs_operation *op, struct vmgs *v, u32 id)
 	if (r)
 		return r;
 	if (!vmgs_find(v, id, &f))
-		return problem(v, -ENOENT, "there is no file %u", id);
-	op->id = id;
+		return vmgs_problem(v, -ENOENT, "there is no file %u", id);
 	op->next_table.entries[id] = (struct vmgs_file_entry){ 0 };
 	op->stage = COMMIT_TABLE;
 	return 0;

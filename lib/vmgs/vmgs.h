@@ -58,7 +58,6 @@ struct vmgs_operation {
 	enum vmgs_operation_kind kind;
 	unsigned stage;
 	int error;
-	u32 id;
 	u8 *data;                  /* a file's bytes, padded to whole blocks; wiped when freed */
 	size_t len, room;          /* of the file; of data */
 	u64 offset;                /* of data on the device */
