@@ -219,7 +219,7 @@ static void do_inspect(struct device_server *s, const struct device_message *m, 
 	node_destroy(node);
 }
 
-/* what came before the question is done first: after STOP nothing is on its way */
+/* what came before the question is done first: nothing reaches a device after its reset that was meant for it before */
 static void drain(struct device_server *s)
 {
 	struct pollfd more = { .fd = s->events_fd, .events = POLLIN };
@@ -257,7 +257,7 @@ static void do_command(struct device_server *s)
 		return;
 	}
 	s->commands++;
-	if (m.type == DEVICE_STOP || m.type == DEVICE_SAVE || m.type == DEVICE_END)
+	if (m.type != DEVICE_INSPECT)
 		drain(s);
 	switch (m.type) {
 	case DEVICE_START: simple(s, &m, s->ops->start); return;
