@@ -75,7 +75,7 @@ $(O)/nvme-linux.igvm: $(O)/nvme-linux.initrd $(O)/deps/kernel-nvme/vmlinux $(O)/
 	$(Q)$(O)/native/bin/igvmgen build --shim $(O)/bare/bin/shim --kernel $(O)/deps/kernel-nvme/vmlinux \
 		--initrd $< --cmdline 'printk.devkmsg=on loglevel=6 nvme_core.io_timeout=2 nvme_core.admin_timeout=5' -o $@
 
-tools: $(O)/native/bin/pvhost $(O)/native/bin/pvdiag $(O)/native/bin/igvmgen
+tools: $(addprefix $(O)/native/bin/,pvhost pvdiag igvmgen pvvmgs)
 machine: image tools bench-machine  ## all that scripts/vm needs
 
 # ---- run

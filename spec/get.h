@@ -110,7 +110,14 @@ struct get_power_off {
 
 struct get_event_log {
 	struct get_header header;
-	u32 event;
+	u32 event; /* enum get_event_log_id */
+};
+_Static_assert(sizeof(struct get_event_log) == 8, "get_protocol EventLogNotification");
+
+/* get_protocol EventLogId, those that are sent here */
+enum get_event_log_id {
+	GET_EVENT_VMGS_INIT_FAILED = 8, GET_EVENT_VMGS_INVALID_FORMAT = 9, GET_EVENT_VMGS_CORRUPT_FORMAT = 10,
+	GET_EVENT_VMGS_ACCESS_FAILED = 15,
 };
 
 struct get_start_vtl0_completed {
@@ -142,15 +149,41 @@ struct get_register {
 } __attribute__((packed));
 _Static_assert(sizeof(struct get_register) == 20, "get_protocol RegisterState");
 
+/* ---- the guest-state device (spec/vmgs.h says what is on it): logical sectors, at most GET_PAYLOAD_MAX bytes a message */
+enum get_vmgs_status {
+	GET_VMGS_SUCCESS = 0,
+	GET_VMGS_INVALID_COMMAND = 1,
+	GET_VMGS_DEVICE_ERROR = 2, /* also what a host without a device answers (guest_emulation_device/src/lib.rs) */
+	GET_VMGS_RETRY = 3,
+};
+
+/* get device info and flush ask with a header alone; flush and write are answered with a status alone */
 struct get_vmgs_device_info_response {
 	struct get_header header;
 	u32 status;
-	u64 capacity; /* in sectors */
-	u32 bytes_per_physical_sector, bytes_per_logical_sector;
+	u64 capacity; /* in logical sectors */
+	u16 bytes_per_logical_sector, bytes_per_physical_sector;
 	u32 maximum_transfer_size_bytes;
-	u32 pad;
 };
-#define GET_VMGS_STATUS_INVALID_COMMAND 2
+_Static_assert(sizeof(struct get_vmgs_device_info_response) == 24, "get_protocol VmgsGetDeviceInfoResponse");
+_Static_assert(offsetof(struct get_vmgs_device_info_response, maximum_transfer_size_bytes) == 20,
+	       "get_protocol VmgsGetDeviceInfoResponse");
+
+struct get_vmgs_io_request {
+	struct get_header header;
+	u32 flags;
+	u64 sector_offset;
+	u32 sector_count, pad; /* a write's data follows */
+};
+_Static_assert(sizeof(struct get_vmgs_io_request) == 24, "get_protocol VmgsReadRequest, VmgsWriteRequest");
+_Static_assert(offsetof(struct get_vmgs_io_request, sector_count) == 16, "get_protocol VmgsReadRequest, VmgsWriteRequest");
+#define GET_VMGS_WRITE_THROUGH 0x00000001u
+
+struct get_vmgs_response {
+	struct get_header header;
+	u32 status; /* a read's data follows when it is GET_VMGS_SUCCESS */
+};
+_Static_assert(sizeof(struct get_vmgs_response) == 8, "get_protocol VmgsReadResponse, VmgsWriteResponse, VmgsFlushResponse");
 
 /*
  * The log channel, apart from GET's: same interface, an instance of its own (guest_emulation_log/src/lib.rs, offer()). One

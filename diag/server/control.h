@@ -10,6 +10,7 @@
 #include "lib/rpc/server.h"
 #include "vmm/get/get.h"
 #include "vmm/uio/uio.h"
+#include "vmm/vmgs/store.h"
 
 #define DIAG_PORT_CONTROL 1 /* openhcl/diag_proto/src/lib.rs */
 #define DIAG_PORT_DATA 2
@@ -44,6 +45,7 @@ struct control {
 	struct get_question time_question;
 	u64 get_deadline_ns;
 	struct settings_change change;
+	struct store *store;           /* the machine's own state; NULL without GET */
 	struct ttrpc_server *server;   /* NULL in tests of single parts */
 	struct data_port *data;
 	struct streams streams;

@@ -4,6 +4,7 @@
 
 #include "diag/server/control.h"
 #include "lib/log/log.h"
+#include "vmm/settings/settings.h"
 
 LOG_DOMAIN("host");
 
@@ -65,12 +66,29 @@ static int time_came(struct get_question *q, struct bytes answer)
 	return clock_settime(CLOCK_REALTIME, &now) ? -errno : 0;
 }
 
+/* nothing waits for it yet: VTL0 starts meanwhile */
+static void open_store(struct control *c)
+{
+	enum store_lifetime lifetime = STORE_DEFAULT;
+	char word[32];
+
+	if (settings_platform_text(get_settings(c->get), "GuestStateLifetime", word, sizeof(word)) &&
+	    !store_parse_lifetime(word, &lifetime))
+		log_at(LOG_WARN, "GuestStateLifetime \"%s\" of the host's settings is not known; Default it is", word);
+	c->store = store_create(c->get, lifetime, NULL, NULL);
+	if (c->store)
+		store_start(c->store);
+	else
+		log_at(LOG_ERROR, "no memory for the guest state");
+}
+
 static void time_done(struct get_question *q, int error)
 {
 	struct control *c = container_of(q, struct control, time_question);
 
 	if (error)
 		log_at(LOG_NOTICE, "the host did not tell the time (%s): the guest's clock begins at 1970", strerror(-error));
+	open_store(c);
 	host_ready(c);
 }
 

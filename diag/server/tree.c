@@ -260,6 +260,8 @@ void tree_inspect(void *object, struct inspect *in)
 		inspect_child(in, "get", get_inspect, c->get);
 	else
 		embed_error(in, "get", c->get_missing ? c->get_missing : "not started");
+	if (c->store)
+		inspect_child(in, "vmgs", store_inspect, c->store);
 	inspect_child(in, "worker", child_inspect, &c->worker);
 	inspect_child(in, "uhdiag", diag_inspect, c);
 	vm_inspect(t, in);

@@ -336,7 +336,7 @@ static int make_nvme(struct machine *m, u32 i)
 /* takes the document over */
 static int keep_settings(struct machine *m, char *document, size_t len)
 {
-	char *platform = settings_platform(document, len);
+	char *platform = settings_platform(m->options, document, len);
 
 	if (!platform) {
 		free(document);
@@ -383,7 +383,7 @@ int machine_change_settings(struct machine *m, char *document, size_t len,
 static int make_devices(struct machine *m, const char *vsock)
 {
 	struct vmbus_io io = { io_memory, io_post, io_signal, m->options->cpus, m };
-	struct get_config get = { m->platform, get_reference_time, on_get_event, guest_memory, m };
+	struct get_config get = { m->platform, get_reference_time, on_get_event, guest_memory, m, m->guest_state };
 
 	m->vmbus = vmbus_create(m->loop, &io);
 	if (!m->vmbus)
@@ -468,6 +468,8 @@ int machine_create(const struct options *options, struct machine **ret)
 		r = settings_load(options, &document, &document_len);
 	if (!r)
 		r = keep_settings(m, document, document_len);
+	if (!r && options->vmgs)
+		r = guest_state_open(options->vmgs, options->vmgs_size, &m->guest_state);
 	if (!r)
 		r = make_devices(m, vsock);
 	if (!r)
@@ -503,6 +505,7 @@ void machine_destroy(struct machine *m)
 	}
 	crash_destroy(m->crash);
 	get_destroy(m->get);
+	guest_state_close(m->guest_state);
 	partition_destroy(m->partition);
 	loop_destroy(m->loop);
 	if (m->debug_fd >= 0)

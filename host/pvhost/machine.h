@@ -19,6 +19,7 @@ struct machine {
 	struct loop *loop;
 	struct vmbus *vmbus;
 	struct get *get;
+	struct guest_state *guest_state; /* NULL without --vmgs */
 	struct hvsock *hvsock;
 	struct crash *crash;         /* NULL without --crash-dumps */
 	struct uart *uart[2];

@@ -127,6 +127,19 @@ static void print_nvme(struct machine *m, FILE *out)
 	}
 }
 
+static void print_guest_state(struct machine *m, FILE *out)
+{
+	struct guest_state_counts c;
+
+	if (!m->guest_state) {
+		fputs("guest state: none (--vmgs)\n", out);
+		return;
+	}
+	guest_state_read_counts(m->guest_state, &c);
+	fprintf(out, "guest state: %s %lu KiB reads %lu writes %lu flushes %lu refused %lu failed %lu%s\n", m->options->vmgs,
+		c.size / KiB, c.reads, c.writes, c.flushes, c.refused, c.failed, c.broken ? " broken" : "");
+}
+
 static void print_devices(struct machine *m, FILE *out)
 {
 	u64 a, b, c;
@@ -136,6 +149,7 @@ static void print_devices(struct machine *m, FILE *out)
 	vmbus_for_each(m->vmbus, print_channel, out);
 	get_counts(m->get, &a, &b);
 	fprintf(out, "get: requests %lu notifications %lu\n", a, b);
+	print_guest_state(m, out);
 	hvsock_counts(m->hvsock, &a, &b, &c);
 	fprintf(out, "hvsock: connections %lu since start %lu failed %lu\n", a, b, c);
 	for (u32 i = 0; i < 2; i++) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/vmbus/guest_state.h"
 #include "host/vtl/partition.h"
 
 #define APIC_ID_MAX 32767u /* of an interrupt message with extended destination */
@@ -35,6 +36,9 @@ static const char help[] =
 	"                         queues=1..64 serial=TEXT instance=GUID fault=KIND[:ARGUMENT][/EVERY] (see pvhost(1))\n"
 	"  --vtl2-settings FILE   which disks the guest has, as Hyper-V's VTL2 settings (JSON or protobuf), or none\n"
 	"                         (default: a SCSI disk for each --nvme; see pvhost(1))\n"
+	"  --vmgs FILE[,size=SIZE]\n"
+	"                         keep the machine's own state (a TPM's, say) in FILE, made when it is not there (SIZE: default\n"
+	"                         4M); without this option it ends with the machine\n"
 	"  --vsock PATH           unix socket to the firmware's vsock ports (default: RUNDIR/NAME.vsock)\n"
 	"  --monitor PATH         unix socket for monitor commands (default: RUNDIR/NAME.monitor)\n"
 	"  --name NAME            name of this machine (default: vm)\n"
@@ -201,6 +205,20 @@ static int set_crash_dumps(struct options *o, char *text)
 	return o->crash_dumps ? 0 : bad("crash-dumps", text, "names no folder");
 }
 
+static int set_vmgs(struct options *o, char *text)
+{
+	char *size = strstr(text, ",size=");
+
+	if (size) {
+		*size = 0;
+		if (!parse_size(size + 6, &o->vmgs_size) || o->vmgs_size < GUEST_STATE_SIZE_MIN ||
+		    o->vmgs_size > GUEST_STATE_SIZE_MAX || o->vmgs_size % 4096)
+			return bad("vmgs", size + 1, "is not a size from 16K to 4G, a multiple of 4K");
+	}
+	o->vmgs = text;
+	return *text ? 0 : bad("vmgs", text, "names no file");
+}
+
 static int check(const struct options *o)
 {
 	char number[24];
@@ -269,7 +287,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
 		{ "apic", 1, NULL, 'a' }, { "gdb", 1, NULL, 'g' },
 		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' },
-		{ "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
+		{ "vmgs", 1, NULL, 'G' }, { "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
 		{ "firmware-log", 1, NULL, 'F' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
 	};
 	u32 serials = 0;
@@ -322,6 +340,10 @@ int options_parse(int argc, char **argv, struct options *ret)
 		case 'C': ret->vtl2_console = optarg; break;
 		case 'A': ret->vtl2_append = optarg; break;
 		case 'R': ret->no_reboot = true; break;
+		case 'G':
+			if (set_vmgs(ret, optarg))
+				return -EINVAL;
+			break;
 		case 'D':
 			if (set_crash_dumps(ret, optarg))
 				return -EINVAL;

@@ -14,7 +14,7 @@ LOG_DOMAIN("settings");
 #define SCSI_CONTROLLER "5a7e9c4e-3c1d-4f6a-9d0b-7076686f7374"
 #define SUB_CHANNELS 63u /* the firmware takes one less than there are VPs */
 
-/* what Hyper-V's management sends for a machine without a TPM and a guest state file */
+/* what Hyper-V's management sends for a machine without a TPM */
 static const char before[] =
 	"{\"V1\":{\"SecureBootEnabled\":false,\"SecureBootTemplateId\":\"None\",\"EnableTpm\":false,"
 	"\"BiosGuid\":\"00000000-0000-0000-0000-000000000000\",\"SerialNumber\":\"\",\"BaseBoardSerialNumber\":\"\","
@@ -24,7 +24,10 @@ static const char before[] =
 	"\"MeasureAdditionalPcrs\":false,\"DisableFrontpage\":true,\"DisableSha384Pcr\":false,"
 	"\"MediaPresentEnabledByDefault\":false,\"MemoryProtectionMode\":0,\"VpciBootEnabled\":false,"
 	"\"VpciInstanceFilter\":null,\"NumLockEnabled\":false,\"FirmwareModeIsPcat\":false,\"AlwaysRelayHostMmio\":false,"
-	"\"VmbusRedirectionEnabled\":true,\"NoPersistentSecrets\":true,\"WatchdogEnabled\":false,\"Vtl2Settings\":";
+	"\"VmbusRedirectionEnabled\":true,\"WatchdogEnabled\":false,";
+/* without a file, secrets end with the machine, and VTL2 need not ask (dps_json.rs GuestStateLifetime) */
+static const char with_state[] = "\"NoPersistentSecrets\":false,\"GuestStateLifetime\":\"Default\",\"Vtl2Settings\":";
+static const char without_state[] = "\"NoPersistentSecrets\":true,\"GuestStateLifetime\":\"Ephemeral\",\"Vtl2Settings\":";
 static const char behind[] =
 	"},\"Dynamic\":{\"NvdimmCount\":0,\"EnablePsp\":false,\"GenerationIdLow\":0,\"GenerationIdHigh\":0,"
 	"\"IsServicingScenario\":false}}}";
@@ -80,7 +83,7 @@ static void put_base64(FILE *out, const u8 *data, size_t len)
 	}
 }
 
-char *settings_platform(const char *document, size_t len)
+char *settings_platform(const struct options *o, const char *document, size_t len)
 {
 	char *text = NULL;
 	size_t text_len;
@@ -89,6 +92,7 @@ char *settings_platform(const char *document, size_t len)
 	if (!out)
 		return NULL;
 	fputs(before, out);
+	fputs(o->vmgs ? with_state : without_state, out);
 	if (len) {
 		fputc('"', out);
 		put_base64(out, (const u8 *)document, len);

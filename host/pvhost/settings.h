@@ -12,4 +12,4 @@
  */
 int settings_load(const struct options *options, char **ret, size_t *ret_len) __must_check;
 /* the whole text for GET; malloc()ed, NULL: no memory */
-char *settings_platform(const char *document, size_t len) __must_check;
+char *settings_platform(const struct options *options, const char *document, size_t len) __must_check;

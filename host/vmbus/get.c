@@ -83,12 +83,11 @@ static void on_settings(struct get *g)
 	} while (left);
 }
 
-/* no guest-state file is attached: VTL2 then runs with state that ends with it */
-static void on_no_vmgs(struct get *g, u16 id)
+static void on_guest_state(struct get *g, u16 id, struct bytes b)
 {
-	struct get_vmgs_device_info_response r = { .header = response(id), .status = GET_VMGS_STATUS_INVALID_COMMAND };
+	u8 answer[GET_MESSAGE_MAX];
 
-	reply(g, &r, id == GET_VMGS_DEVICE_INFO ? sizeof(r) : 8);
+	reply(g, answer, guest_state_answer(g->config.guest_state, id, b, answer));
 }
 
 static void on_request(struct get *g, u16 id, struct bytes b)
@@ -102,7 +101,7 @@ static void on_request(struct get *g, u16 id, struct bytes b)
 	case GET_VMGS_DEVICE_INFO:
 	case GET_VMGS_READ:
 	case GET_VMGS_WRITE:
-	case GET_VMGS_FLUSH: on_no_vmgs(g, id); return;
+	case GET_VMGS_FLUSH: on_guest_state(g, id, b); return;
 	}
 	log_guest("request %u is not answered by this host", id);
 }

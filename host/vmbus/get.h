@@ -2,6 +2,7 @@
 #pragma once
 
 #include "host/vmbus/channel.h"
+#include "host/vmbus/guest_state.h"
 
 enum get_event { GET_EVENT_POWER_OFF, GET_EVENT_RESET, GET_EVENT_VTL0_STARTED, GET_EVENT_START_FAILED, GET_EVENT_CRASH,
 		 GET_EVENT_GUEST_CRASH, GET_EVENT_TRIPLE_FAULT };
@@ -14,6 +15,7 @@ struct get_config {
 	/* VTL0's memory, for what a crashed guest points at; NULL: not, or not all, its RAM */
 	const void *(*guest_memory)(void *ctx, u64 gpa, u64 len);
 	void *ctx;
+	struct guest_state *guest_state; /* NULL: this host keeps none; the caller's */
 };
 
 struct get;

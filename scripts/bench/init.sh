@@ -16,7 +16,7 @@ for pair in 1:com1 2:com2 3:vsock 4:monitor 5:gdb; do
 done
 for disk in /sys/block/vd*; do
 	[ ! -e "$disk/serial" ] || case $(cat "$disk/serial") in
-	pvnvme*) ln -s "/dev/${disk##*/}" "/dev/$(cat "$disk/serial")" ;;
+	pvnvme* | pvvmgs) ln -s "/dev/${disk##*/}" "/dev/$(cat "$disk/serial")" ;;
 	esac
 done
 [ ! -e /extra/init.sh ] || . /extra/init.sh

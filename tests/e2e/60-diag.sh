@@ -8,11 +8,13 @@ pvdiag=$O/native/bin/pvdiag sock=$PARAVANE_VMS/diag/vsock
 work=$(mktemp -d)
 trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -rf "$work"' EXIT
 
-up diag --cpus 2 --memory 512M --vtl2-append PARAVANE_WAIT_FOR_START=1 --no-wait
+up diag --cpus 2 --memory 512M --vtl2-append PARAVANE_WAIT_FOR_START=1 --vmgs "$work/vm.vmgs" --no-wait
 answers() { for _ in $(seq 120); do d ping && return; sleep 1; done; }
 waits() { for _ in $(seq 60); do d inspect control_state | grep -qx waiting_for_start && return; sleep 1; done; d inspect; false; }
 check "the firmware is up" answers
 check "VTL0 waits to be started" waits
+check "the guest state is made at the host" matches '^ *formatted: true' d inspect -r vmgs
+check "the guest state can be written" matches '^ *state: ready' d inspect -r vmgs
 check "there is no worker yet" fails_with 1 'no worker runs' d inspect vm
 check "nothing to pause yet" fails_with 1 'no worker runs' d pause
 check "nothing to restart yet" fails_with 1 'no worker was started' d restart
@@ -130,9 +132,11 @@ check "an exit costs two switches and one call, with them too" per_exit
 check "no client was dropped" matches '^dropped_clients: 0' d inspect uhdiag/rpc
 check "no warning or oops in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace"'
 vm -n diag down
+check "the guest-state file is good" matches '^good$' "$O/native/bin/pvvmgs" check "$work/vm.vmgs"
 
-up locked --cpus 1 --vtl2-append PARAVANE_DIAGNOSTICS=restricted
+up locked --cpus 1 --vtl2-append PARAVANE_DIAGNOSTICS=restricted --vmgs "$work/vm.vmgs"
 l() { vm -n locked diag --timeout 60 "$@"; }
+check "the guest state of the machine before is there" matches '^ *formatted: false' l inspect -r vmgs
 for c in "run ls" "shell" "file /proc/version" "pause" "resume" "dump-saved-state" "packet-capture" "start" "restart" \
 	"crash worker" \
 	"inspect trace/filter -u debug"; do

@@ -1,3 +1,3 @@
-SRCS := get.c log_record.c
+SRCS := get.c vmgs.c log_record.c
 DEPS := lib/core lib/log lib/task lib/inspect
 FLAVOURS := target host fuzz

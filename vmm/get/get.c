@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/core/check.h"
 #include "lib/log/log.h"
 
 LOG_DOMAIN("get");
@@ -81,6 +82,18 @@ void get_writable(struct get *g)
 	}
 }
 
+/* a channel's message is one piece */
+static void post_with_body(struct get *g, const struct get_question *r)
+{
+	u8 whole[sizeof(r->message) + GET_PAYLOAD_MAX];
+
+	CHECK(r->body_len <= GET_PAYLOAD_MAX);
+	memcpy(whole, r->message, r->message_len);
+	memcpy(whole + r->message_len, r->body, r->body_len);
+	post(g, whole, r->message_len + r->body_len);
+	explicit_bzero(whole, sizeof(whole)); /* a machine's own state passes here */
+}
+
 static void ask_next(struct get *g)
 {
 	if (g->in_flight || list_empty(&g->asked))
@@ -90,7 +103,10 @@ static void ask_next(struct get *g)
 	g->in_flight = true;
 	g->requests++;
 	timer_arm(g->exec, &g->timer, exec_now_ns(g->exec) + (r->timeout_ns ? r->timeout_ns : ANSWER_TIMEOUT_NS));
-	post(g, r->message, r->message_len);
+	if (r->body_len)
+		post_with_body(g, r);
+	else
+		post(g, r->message, r->message_len);
 }
 
 static void request_end(struct get *g, int error)
@@ -315,6 +331,13 @@ void get_notify_power_off(struct get *g)
 void get_notify_reset(struct get *g)
 {
 	struct get_header m = notification(GET_RESET);
+
+	get_notify(g, &m, sizeof(m));
+}
+
+void get_notify_event(struct get *g, enum get_event_log_id event)
+{
+	struct get_event_log m = { notification(GET_EVENT_LOG), event };
 
 	get_notify(g, &m, sizeof(m));
 }

@@ -24,15 +24,18 @@ struct get_events {
 };
 
 /*
- * One question. message is copied. accept() judges each answer: 0 complete, 1 more will come, -errno. done() once, with 0,
- * -ETIMEDOUT, -EPIPE (channel gone) or what accept() said; the request is the caller's again then.
+ * One question: message, then body, which is the caller's until done(). accept() judges each answer: 0 complete, 1 more will
+ * come, -errno. done() once, with 0, -ETIMEDOUT, -EPIPE (channel gone) or what accept() said; the request is the caller's
+ * again then.
  */
 struct get_question {
 	int (*accept)(struct get_question *, struct bytes answer); /* whole message, header included */
 	void (*done)(struct get_question *, int error);
 	u16 answer_id, message_len;
 	u8 message[64];
-	u64 timeout_ns;
+	const void *body;    /* at most GET_PAYLOAD_MAX bytes */
+	u32 body_len;
+	u64 timeout_ns;      /* 0: 5 s */
 	struct list_node link;
 };
 
@@ -53,6 +56,8 @@ void get_ask(struct get *get, struct get_question *request);
 void get_notify(struct get *get, const void *message, size_t len);
 void get_notify_power_off(struct get *get);
 void get_notify_reset(struct get *get);
+/* for the host's event log */
+void get_notify_event(struct get *get, enum get_event_log_id event);
 /* error 0: VTL0 runs; else text says why it does not */
 void get_notify_started(struct get *get, int error, const char *text);
 void get_notify_crash(struct get *get, unsigned vp, unsigned vtl, u64 control, const u64 parameters[5]);

@@ -338,3 +338,15 @@ int settings_of_platform(const char *platform, void **ret, size_t *ret_len, stru
 	json_decref(root);
 	return r;
 }
+
+bool settings_platform_text(const char *platform, const char *name, char *ret, size_t size)
+{
+	json_t *root = json_loads(platform, JSON_REJECT_DUPLICATES, NULL);
+	json_t *node = json_object_get(json_object_get(json_object_get(root, "V2"), "Static"), name);
+	bool fits = json_is_string(node) && json_string_length(node) < size && strlen(json_string_value(node)) < size;
+
+	if (fits)
+		memcpy(ret, json_string_value(node), strlen(json_string_value(node)) + 1);
+	json_decref(root);
+	return fits;
+}

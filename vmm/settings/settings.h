@@ -100,3 +100,5 @@ void settings_error_json(const struct settings_error *error, struct pb_writer *o
  * there are none. -EINVAL with *error filled, -ENOMEM.
  */
 int settings_of_platform(const char *platform, void **ret, size_t *ret_len, struct settings_error *error) __must_check;
+/* the text V2.Static.NAME of the device platform settings; false: there is none, or it is no text of less than size bytes */
+bool settings_platform_text(const char *platform, const char *name, char *ret, size_t size);

@@ -240,12 +240,27 @@ static void of_platform(void **state)
 		assert_int_equal(settings_of_platform(wrong[i], &data, &len, &error), -EINVAL);
 }
 
+static void text_of_platform(void **state)
+{
+	const char *platform = "{\"V2\":{\"Static\":{\"GuestStateLifetime\":\"Ephemeral\",\"Number\":3}}}";
+	char text[10] = "-";
+
+	assert_true(settings_platform_text(platform, "GuestStateLifetime", text, sizeof(text)));
+	assert_string_equal(text, "Ephemeral");
+	assert_false(settings_platform_text(platform, "GuestStateLifetime", text, 9));
+	assert_false(settings_platform_text(platform, "Number", text, sizeof(text)));
+	assert_false(settings_platform_text(platform, "Other", text, sizeof(text)));
+	assert_false(settings_platform_text("{", "Other", text, sizeof(text)));
+	assert_false(settings_platform_text("", "Other", text, sizeof(text)));
+	assert_string_equal(text, "Ephemeral");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(json), cmocka_unit_test(json_other_forms), cmocka_unit_test(protobuf),
 		cmocka_unit_test(protobuf_in_namespace), cmocka_unit_test(json_in_namespace), cmocka_unit_test(nothing),
-		cmocka_unit_test(what_is_wrong), cmocka_unit_test(of_platform),
+		cmocka_unit_test(what_is_wrong), cmocka_unit_test(of_platform), cmocka_unit_test(text_of_platform),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

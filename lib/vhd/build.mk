@@ -1,0 +1,3 @@
+SRCS := vhd.c
+DEPS := lib/core
+FLAVOURS := native host fuzz

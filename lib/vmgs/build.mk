@@ -1,0 +1,3 @@
+SRCS := format.c allocate.c operation.c sync.c names.c
+DEPS := lib/core lib/log
+FLAVOURS := target native host fuzz

@@ -1,0 +1,179 @@
+#include "vmm/device_worker/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/log/log.h"
+#include "lib/os/cleanup.h"
+
+LOG_DOMAIN("device");
+
+#define FIRST_SAFE_FD 16
+
+/* in the child. What it was given may have the numbers that it is to get, so all move up first. */
+static _Noreturn void become(const struct device_process_config *c, int events_fd, int commands_fd, pid_t parent)
+{
+	char name[32];
+	char *argv[] = { name, NULL }, *environment[] = { NULL };
+	sigset_t none;
+
+	snprintf(name, sizeof(name), "%s", c->name);
+	int events = fcntl(events_fd, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
+	int commands = fcntl(commands_fd, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	/* nothing outlives who started it; a parent that is gone already sends no signal */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+		_exit(125);
+	if (events < 0 || commands < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+	    dup2(events, DEVICE_FD_EVENTS) < 0 || dup2(commands, DEVICE_FD_COMMANDS) < 0)
+		_exit(126);
+	syscall(SYS_close_range, DEVICE_FD_COMMANDS + 1, ~0u, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execve(c->program ? c->program : "/proc/self/exe", argv, environment);
+	_exit(127);
+}
+
+static void status_text(int status, char *out, size_t size)
+{
+	if (WIFSIGNALED(status))
+		snprintf(out, size, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(out, size, "exit status %d", WEXITSTATUS(status));
+}
+
+static void has_ended(struct op *op, int result)
+{
+	struct device_process *p = container_of(op, struct device_process, pid_op);
+	u64 now = exec_now_ns(p->config.exec), at;
+	char text[80];
+
+	if (waitpid(p->pid, &p->status, 0) != p->pid)
+		log_err(-errno, "%s: waiting for it", p->config.name);
+	fd_close(&p->pid_fd);
+	p->pid = 0;
+	if (!p->wanted)
+		return;
+	status_text(p->status, text, sizeof(text));
+	if (restart_died(&p->restart, now, &at)) {
+		log_at(LOG_WARN, "%s ended: %s; it is started again in %lu s", p->config.name, text, (at - now) / 1000000000);
+		timer_arm(p->config.exec, &p->again, at);
+		return;
+	}
+	p->wanted = false;
+	log_at(LOG_ERROR, "%s ended: %s; after %u ends in a row it is not started any more", p->config.name, text,
+	       p->restart.row);
+	p->config.given_up(p->config.context);
+}
+
+static int spawn(struct device_process *p, const int events[2], const int commands[2])
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid < 0)
+		return log_err(-errno, "%s: fork", p->config.name);
+	if (!pid)
+		become(&p->config, events[1], commands[1], parent);
+	p->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (p->pid_fd < 0) {
+		int r = log_err(-errno, "%s: pidfd", p->config.name);
+
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return r;
+	}
+	p->pid = pid;
+	return 0;
+}
+
+static int launch(struct device_process *p)
+{
+	int events[2] = { -1, -1 }, commands[2] = { -1, -1 };
+	int r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, events) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, commands))
+		r = log_err(-errno, "%s: sockets", p->config.name);
+	else
+		r = spawn(p, events, commands);
+	fd_close(&events[1]);
+	fd_close(&commands[1]);
+	if (r) {
+		fd_close(&events[0]);
+		fd_close(&commands[0]);
+		return r;
+	}
+	restart_started(&p->restart, exec_now_ns(p->config.exec));
+	op_poll(p->config.exec, &p->pid_op, p->pid_fd, POLLIN);
+	r = p->config.started(p->config.context, events[0], commands[0]);
+	if (r)
+		device_process_kill(p);
+	return r;
+}
+
+static void start_again(struct timer *timer)
+{
+	struct device_process *p = container_of(timer, struct device_process, again);
+
+	if (!p->wanted || p->pid || !launch(p))
+		return;
+	if (p->pid)
+		return; /* it was killed: its end is what decides */
+	p->wanted = false;
+	p->config.given_up(p->config.context);
+}
+
+void device_process_init(struct device_process *p, const struct device_process_config *config)
+{
+	*p = (struct device_process){ .config = *config, .pid_fd = -1, .pid_op.done = has_ended, .again.fire = start_again };
+}
+
+int device_process_start(struct device_process *p)
+{
+	if (p->pid || p->wanted)
+		return -EBUSY;
+	p->restart = (struct restart){ .deaths = p->restart.deaths };
+	p->wanted = true;
+	int r = launch(p);
+
+	if (r)
+		p->wanted = false;
+	return r;
+}
+
+void device_process_kill(struct device_process *p)
+{
+	if (p->pid)
+		kill(p->pid, SIGKILL);
+}
+
+void device_process_end(struct device_process *p)
+{
+	p->wanted = false;
+	timer_disarm(p->config.exec, &p->again);
+	device_process_kill(p);
+}
+
+void device_process_inspect(void *object, struct inspect *in)
+{
+	struct device_process *p = object;
+	char text[80] = "";
+
+	inspect_s64(in, "pid", p->pid);
+	inspect_bool(in, "wanted", p->wanted);
+	inspect_count(in, "deaths", p->restart.deaths);
+	inspect_u64(in, "deaths_in_a_row", p->restart.row);
+	if (p->restart.deaths)
+		status_text(p->status, text, sizeof(text));
+	inspect_str(in, "last_end", text);
+}
