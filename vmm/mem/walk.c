@@ -36,10 +36,13 @@ static struct shape shape_of(const struct walk_state *s)
 	return (struct shape){ 2, 10, 4, true };
 }
 
-static u32 error_code(unsigned access, bool present)
+/* a fetch is told only where pages can forbid one (SDM 3A 4.7) */
+static u32 error_code(const struct walk_state *s, unsigned access, bool present)
 {
+	bool tells_fetch = s->cr4 & CR4_SMEP || (s->cr4 & CR4_PAE && s->efer & EFER_NXE);
+
 	return (present ? PF_PRESENT : 0) | (access & WALK_WRITE ? PF_WRITE : 0) | (access & WALK_USER ? PF_USER : 0) |
-	       (access & WALK_FETCH ? PF_FETCH : 0);
+	       (access & WALK_FETCH && tells_fetch ? PF_FETCH : 0);
 }
 
 static bool allowed(const struct walk_state *s, u64 rights, bool nx, unsigned access)
@@ -99,7 +102,7 @@ enum walk_result walk(struct guest *guest, const struct walk_state *s, u64 linea
 		if (guest_read(guest, table + index * sh.entry_len, &entry, sh.entry_len))
 			return WALK_NO_MEMORY;
 		if (!(entry & PTE_PRESENT)) {
-			*ret_error = error_code(access, false);
+			*ret_error = error_code(s, access, false);
 			return WALK_FAULT;
 		}
 		if (level != sh.levels || sh.rights_at_top) {
@@ -108,7 +111,7 @@ enum walk_result walk(struct guest *guest, const struct walk_state *s, u64 linea
 		}
 		if (is_leaf(s, &sh, level, entry)) {
 			if (!allowed(s, rights, nx, access)) {
-				*ret_error = error_code(access, true);
+				*ret_error = error_code(s, access, true);
 				return WALK_FAULT;
 			}
 			u64 base = page_of(&sh, level, entry, &mask);

@@ -138,6 +138,22 @@ static void walks_all_shapes(void **state)
 	assert_int_equal(error, 1 | 4 | 16);
 	assert_int_equal(walk(g, &s, 0x1000, 0, &gpa, &error), WALK_FAULT);
 	assert_int_equal(error, 0);
+	s.efer = BIT(10);
+	assert_int_equal(walk(g, &s, 0x1000, WALK_FETCH, &gpa, &error), WALK_FAULT);
+	assert_int_equal(error, 0);
+	s.cr4 |= BIT(20);
+	assert_int_equal(walk(g, &s, 0x1000, WALK_FETCH, &gpa, &error), WALK_FAULT);
+	assert_int_equal(error, 16);
+	/* 5-level: the same below one more table */
+	e = 0x1003;
+	assert_int_equal(guest_write(g, 0xd000 + 0xaa * 8, &e, 8), 0);
+	s = (struct walk_state){ .cr0 = BIT(31) | 1, .cr3 = 0xd000, .cr4 = BIT(5) | BIT(12), .efer = BIT(10) };
+	assert_int_equal(walk(g, &s, 0x00aaffff80234567, 0, &gpa, &error), WALK_OK);
+	assert_int_equal(gpa, 0x634567);
+	assert_int_equal(walk(g, &s, 0x00abffff80234567, 0, &gpa, &error), WALK_FAULT);
+	assert_true(walk_any(g, s, 0x00aa000040001234, &gpa));
+	assert_int_equal(gpa, 0x80001234);
+	assert_false(walk_any(g, s, 0x00ab000040001234, &gpa));
 	/* legacy with PSE */
 	e32 = 0x00400000 | 0x83;
 	assert_int_equal(guest_write(g, 0xa000 + 4, &e32, 4), 0);
