@@ -281,9 +281,13 @@ void vp_inject_exception(struct vp *vp, enum vtl vtl, u8 vector, bool has_error,
 
 /* what VTL2 may ask to be told of, but for the SINTs */
 #define DELIVERABILITY_INTERRUPTION (HV_DELIVERABILITY_INTERRUPT | HV_DELIVERABILITY_NMI | HV_DELIVERABILITY_PRIORITY)
-/* vp.c: VTL2 asked for an interrupt window, and only RFLAGS.IF or a shadow stand in its way; and: it is open */
+/* inject.c: VTL2 asked for an interrupt window, and only RFLAGS.IF or a shadow stand in its way; and: it is open */
 bool interruption_awaited(struct vp *vp);
 bool interruption_deliverable(struct vp *vp);
+/* before an entry: what VTL2 put into VTL0's pending-event registers; true: something is being injected now */
+bool inject_for_vtl2(struct vp *vp);
+/* and what the VTL's own APIC has; busy: not now, but as soon as can be */
+void inject_from_apic(struct vp *vp, enum vtl vtl, bool busy);
 
 /* exit.c */
 void exit_vtl2(struct vp *vp);
