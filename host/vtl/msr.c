@@ -3,7 +3,6 @@
 
 #include "host/vtl/vp.h"
 
-
 #define CRASH_TEXT_MAX 4096
 
 /* the page the guest runs hypercalls through: an OUT that always exits, at a place of its own for each entry */
@@ -56,9 +55,7 @@ static void report_crash(struct vp *vp, enum vtl vtl, u64 control)
 /* registers of what the partition does not have: local APIC, SynIC, synthetic timers */
 static bool is_apic_msr(u32 msr)
 {
-	return msr == LAPIC_MSR_BASE || msr == LAPIC_MSR_TSC_DEADLINE ||
-	       (msr >= LAPIC_MSR_X2APIC_FIRST && msr <= LAPIC_MSR_X2APIC_LAST) || msr == HV_MSR_APIC_FREQUENCY ||
-	       (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
+	return msr == LAPIC_MSR_BASE || lapic_owns_msr(msr) || (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
 }
 
 /* VTL2 may take over its guest's crash reports too */
@@ -69,10 +66,10 @@ bool msr_left_to_vtl2(struct vp *vp, u32 msr)
 	return msr >= HV_MSR_CRASH_P0 && msr <= HV_MSR_CRASH_CTL && intercept_wanted(vp->partition, HV_INTERCEPT_MSR);
 }
 
-static bool x2apic_mode(struct vp *vp, enum vtl vtl)
+static bool apic_msr(struct vp *vp, enum vtl vtl, u32 msr, bool write, u64 *value)
 {
 	apic_sync_mode(vp, vtl);
-	return vp->per[vtl].apic.x2apic;
+	return lapic_owns_msr(msr) && lapic_msr(&vp->per[vtl].apic, msr, write, value);
 }
 
 bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret)
@@ -87,19 +84,13 @@ bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret)
 	case HV_MSR_TIME_REF_COUNT: *ret = partition_reference_time(vp->partition); return true;
 	case HV_MSR_REFERENCE_TSC: *ret = atomic_load(&wide->reference_tsc); return true;
 	case HV_MSR_TSC_FREQUENCY: *ret = vp->partition->tsc_khz * 1000; return true;
-	case HV_MSR_APIC_FREQUENCY: *ret = APIC_TIMER_HZ; return true;
-	case HV_MSR_ICR: *ret = per->apic.icr; return true;
-	case HV_MSR_TPR: *ret = per->apic.tpr; return true;
 	case HV_MSR_VP_ASSIST_PAGE: *ret = per->assist_page; return true;
 	case HV_MSR_SCONTROL ... HV_MSR_STIMER3_COUNT: return synic_read(&per->synic, msr, ret);
 	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: *ret = per->crash[msr - HV_MSR_CRASH_P0]; return true;
 	case HV_MSR_CRASH_CTL: *ret = HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_MESSAGE; return true;
 	case HV_MSR_TSC_INVARIANT: *ret = 1; return vtl == VTL0;
-	case LAPIC_MSR_TSC_DEADLINE: *ret = per->apic.tsc_deadline; return true;
-	case LAPIC_MSR_X2APIC_FIRST ... LAPIC_MSR_X2APIC_LAST:
-		return x2apic_mode(vp, vtl) && lapic_read(&per->apic, msr - LAPIC_MSR_X2APIC_FIRST, ret);
 	}
-	return false;
+	return apic_msr(vp, vtl, msr, false, ret);
 }
 
 static void set_assist_page(struct vp *vp, enum vtl vtl, u64 value)
@@ -135,18 +126,12 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 		atomic_store(&wide->reference_tsc, value);
 		fill_tsc_page(vp, vtl, value);
 		return true;
-	case HV_MSR_EOI: return lapic_write(&per->apic, LAPIC_EOI, 0);
-	case HV_MSR_ICR: return lapic_write(&per->apic, LAPIC_ICR_HIGH, value >> 32) && lapic_write(&per->apic, LAPIC_ICR, value);
-	case HV_MSR_TPR: return lapic_write(&per->apic, LAPIC_TPR, value);
 	case HV_MSR_VP_ASSIST_PAGE: set_assist_page(vp, vtl, value); return true;
 	case HV_MSR_SCONTROL ... HV_MSR_STIMER3_COUNT: return synic_write(&per->synic, msr, value);
 	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4: per->crash[msr - HV_MSR_CRASH_P0] = value; return true;
 	case HV_MSR_CRASH_CTL: report_crash(vp, vtl, value); return true;
 	case HV_MSR_TSC_INVARIANT: return vtl == VTL0;
 	case HV_MSR_REENLIGHTENMENT ... HV_MSR_TSC_EMULATION_STATUS: return true; /* the partition never migrates */
-	case LAPIC_MSR_TSC_DEADLINE: lapic_set_tsc_deadline(&per->apic, value); return true;
-	case LAPIC_MSR_X2APIC_FIRST ... LAPIC_MSR_X2APIC_LAST:
-		return x2apic_mode(vp, vtl) && lapic_write(&per->apic, msr - LAPIC_MSR_X2APIC_FIRST, value);
 	}
-	return false;
+	return apic_msr(vp, vtl, msr, true, &value);
 }

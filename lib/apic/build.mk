@@ -1,3 +1,3 @@
-SRCS := lapic.c
+SRCS := lapic.c msr.c
 DEPS := lib/core
 FLAVOURS := target native host fuzz

@@ -143,6 +143,10 @@ u32 lapic_ppr(const struct lapic *apic);
 bool lapic_read(struct lapic *apic, u32 reg, u64 *ret) __must_check;
 bool lapic_write(struct lapic *apic, u32 reg, u64 value) __must_check;
 
+/* TSC_DEADLINE, those of x2APIC mode, and the hypervisor's APIC_FREQUENCY, EOI, ICR and TPR (TLFS 10.2) */
+bool lapic_owns_msr(u32 msr);
+/* an access to one of these; false is #GP */
+bool lapic_msr(struct lapic *apic, u32 msr, bool write, u64 *value) __must_check;
 /* IA32_APIC_BASE for an embedder that keeps it here: false is #GP. The address cannot be moved. */
 u64 lapic_base(const struct lapic *apic);
 bool lapic_set_base(struct lapic *apic, u64 value) __must_check;

@@ -193,34 +193,7 @@ void vapic_set_assist_page(struct vapic *v, u64 value)
 }
 
 /* ---- registers */
-static bool hypervisor_msr(struct vapic *v, u32 msr, bool write, u64 *value)
-{
-	switch (msr) {
-	case HV_MSR_APIC_FREQUENCY:
-		*value = write ? *value : TIMER_HZ;
-		return !write;
-	case HV_MSR_EOI:
-		return write && lapic_write(&v->lapic, LAPIC_EOI, *value);
-	case HV_MSR_ICR:
-		if (!write) {
-			*value = v->lapic.icr;
-			return true;
-		}
-		return v->lapic.x2apic ? lapic_write(&v->lapic, LAPIC_ICR, *value) :
-					 lapic_write(&v->lapic, LAPIC_ICR_HIGH, *value >> 32) &&
-						 lapic_write(&v->lapic, LAPIC_ICR, *value);
-	case HV_MSR_TPR:
-		return write ? lapic_write(&v->lapic, LAPIC_TPR, *value) : lapic_read(&v->lapic, LAPIC_TPR, value);
-	case HV_MSR_VP_ASSIST_PAGE:
-		if (write)
-			vapic_set_assist_page(v, *value);
-		*value = v->assist_page;
-		return true;
-	}
-	return write ? synic_write(&v->synic, msr, *value) : synic_read(&v->synic, msr, value);
-}
-
-static bool apic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
+static bool access_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 {
 	switch (msr) {
 	case LAPIC_MSR_BASE:
@@ -228,26 +201,22 @@ static bool apic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 			return lapic_set_base(&v->lapic, *value);
 		*value = lapic_base(&v->lapic);
 		return true;
-	case LAPIC_MSR_TSC_DEADLINE:
+	case HV_MSR_VP_ASSIST_PAGE:
 		if (write)
-			lapic_set_tsc_deadline(&v->lapic, *value);
-		*value = v->lapic.tsc_deadline;
+			vapic_set_assist_page(v, *value);
+		*value = v->assist_page;
 		return true;
 	}
-	if (!v->lapic.x2apic)
-		return false;
-	msr -= LAPIC_MSR_X2APIC_FIRST;
-	return write ? lapic_write(&v->lapic, msr, *value) : lapic_read(&v->lapic, msr, value);
+	if (lapic_owns_msr(msr))
+		return lapic_msr(&v->lapic, msr, write, value);
+	return write ? synic_write(&v->synic, msr, *value) : synic_read(&v->synic, msr, value);
 }
 
 enum vapic_result vapic_msr(struct vapic *v, u32 msr, bool write, u64 *value)
 {
-	bool hypervisor = msr == HV_MSR_APIC_FREQUENCY || (msr >= HV_MSR_EOI && msr <= HV_MSR_STIMER3_COUNT);
-
-	if (!hypervisor && msr != LAPIC_MSR_BASE && msr != LAPIC_MSR_TSC_DEADLINE &&
-	    (msr < LAPIC_MSR_X2APIC_FIRST || msr > LAPIC_MSR_X2APIC_LAST))
+	if (msr != LAPIC_MSR_BASE && !lapic_owns_msr(msr) && (msr < HV_MSR_EOI || msr > HV_MSR_STIMER3_COUNT))
 		return VAPIC_NOT_MINE;
-	return (hypervisor ? hypervisor_msr : apic_msr)(v, msr, write, value) ? VAPIC_DONE : VAPIC_FAULT;
+	return access_msr(v, msr, write, value) ? VAPIC_DONE : VAPIC_FAULT;
 }
 
 bool vapic_mmio(struct vapic *v, u64 gpa, u64 *value, unsigned size, bool write)

@@ -303,6 +303,37 @@ static void awaited_whatever_the_priority(void **state)
 	assert_int_equal(a.icr >> 32, 0);
 }
 
+/* what the hypervisor adds for speed works in both modes; what is x2APIC's only there */
+static void the_hypervisors_registers(void **state)
+{
+	for (unsigned x2apic = 0; x2apic < 2; x2apic++) {
+		struct lapic a = fresh(0, x2apic);
+		u64 value = x2apic ? 0x1000000fdull : 0x01000000000000fdull;
+
+		assert_true(lapic_msr(&a, HV_MSR_ICR, true, &value));
+		assert_int_equal(sent_icr, value);
+		assert_true(lapic_msr(&a, HV_MSR_ICR, false, &value));
+		assert_int_equal(value & 0xff, 0xfd);
+		value = 0x40;
+		assert_true(lapic_msr(&a, HV_MSR_TPR, true, &value));
+		lapic_request(&a, 0x41, false, false);
+		assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR);
+		value = 0;
+		assert_true(lapic_msr(&a, HV_MSR_TPR, true, &value));
+		lapic_accept(&a, 0x41);
+		value = 77; /* ignored */
+		assert_true(lapic_msr(&a, HV_MSR_EOI, true, &value));
+		assert_int_equal(last_eoi, 0x41);
+		assert_false(lapic_msr(&a, HV_MSR_EOI, false, &value));
+		assert_true(lapic_msr(&a, HV_MSR_APIC_FREQUENCY, false, &value));
+		assert_int_equal(value, 1000000000);
+		assert_false(lapic_msr(&a, HV_MSR_APIC_FREQUENCY, true, &value));
+		value = 0;
+		assert_int_equal(lapic_msr(&a, LAPIC_MSR_X2APIC_FIRST + LAPIC_EOI, true, &value), x2apic);
+		assert_true(lapic_owns_msr(LAPIC_MSR_X2APIC_FIRST) && !lapic_owns_msr(LAPIC_MSR_BASE));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +347,7 @@ int main(void)
 		cmocka_unit_test(errors_are_latched),
 		cmocka_unit_test(whom_an_ipi_is_for),
 		cmocka_unit_test(ended_without_being_told),
+		cmocka_unit_test(the_hypervisors_registers),
 		cmocka_unit_test(awaited_whatever_the_priority),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
