@@ -2,6 +2,8 @@
  * Entered in long mode, identity mapped, interrupts off, with no stack and RSI = offset of struct shim_params from
  * shim_base. Nothing here may depend on the address we were linked at (0).
  */
+#include "spec/x86.h"
+
 	.section .text.entry, "ax"
 	.globl shim_start
 shim_start:
@@ -43,7 +45,7 @@ trap_entries:
 	.set	vector, 0
 	.rept	32
 	.balign	16
-	.if	!(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector >= 29 && vector <= 30)
+	.if	!X86_VECTOR_HAS_ERROR(vector)
 	pushq	$0
 	.endif
 	pushq	$vector

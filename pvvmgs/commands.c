@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/os/cleanup.h"
@@ -33,7 +34,7 @@ int command_list(char **arguments, const struct pvvmgs_options *o)
 	int r = file_open(&f, arguments[0], look(o));
 
 	if (!r) {
-		int error = vmgs_open(&store, &f.device);
+		int error = file_open_store(&f, &store);
 
 		if (error == -ENODATA)
 			show_empty(&f.device, o->json, stdout);
@@ -108,7 +109,7 @@ int command_check(char **arguments, const struct pvvmgs_options *o)
 		c.device = &f.device;
 		c.store = &store;
 		check_headers(&c);
-		c.error = vmgs_open(&store, &f.device);
+		c.error = file_open_store(&f, &store);
 		if (!c.error)
 			check_files(&c);
 		show_check(&c, o->json, stdout);
@@ -128,9 +129,11 @@ static int write_out(const u8 *data, size_t len, const struct pvvmgs_options *o)
 		show_hex(data, len, stdout);
 		return 0;
 	}
-	/* state may be secret: nobody else's to read */
+	/* state may be secret: nobody else's to read, also in a file that was there before (a terminal has no such mode) */
 	if (o->out)
 		fd = open(o->out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0 && fchmod(fd, 0600))
+		fprintf(stderr, "pvvmgs: %s: %s; others may be able to read it\n", o->out, strerror(errno));
 	r = o->out && fd < 0 ? -errno : fd_write_all(o->out ? fd : STDOUT_FILENO, data, len);
 	if (r)
 		fprintf(stderr, "pvvmgs: writing %s: %s\n", o->out ? o->out : "to standard output", strerror(-r));
@@ -141,7 +144,7 @@ static int dump(struct file *f, u32 id, const struct pvvmgs_options *o)
 {
 	size_t len = 0;
 	u8 *data = NULL;
-	int r = vmgs_open(&store, &f->device);
+	int r = file_open_store(f, &store);
 
 	if (!r)
 		r = vmgs_read(&store, &f->device, id, FILE_MAX, &data, &len);
@@ -180,7 +183,7 @@ int command_dump(char **arguments, const struct pvvmgs_options *o)
 /* a damaged store may be emptied, somebody's letter may not */
 static int judge_old(struct file *f)
 {
-	if (vmgs_open(&store, &f->device) != -EINVAL)
+	if (file_open_store(f, &store) != -EINVAL)
 		return 0;
 	fprintf(stderr, "pvvmgs: %s: %s; what is something else is not overwritten: remove it first\n", f->path, store.problem);
 	return PVVMGS_BAD_FILE;

@@ -108,7 +108,25 @@ int file_open(struct file *f, const char *path, enum file_mode mode)
 	if (size >= sizeof(footer) && pread(f->fd, &footer, sizeof(footer), (off_t)(size - sizeof(footer))) == sizeof(footer))
 		size = vhd_disk_size(&footer, size);
 	make_device(f, size);
+	f->has_footer = size != (u64)st.st_size;
 	return 0;
+}
+
+int file_open_store(struct file *f, struct vmgs *ret)
+{
+	int r = vmgs_open(ret, &f->device);
+
+	if (r == -ENODATA && f->device.capacity % VMGS_BLOCK_SIZE) {
+		snprintf(ret->problem, sizeof(ret->problem), "%lu bytes are no whole blocks of 4096: was it cut short?",
+			 f->device.capacity);
+		return -EINVAL;
+	}
+	if (r == -ENODATA && vmgs_may_be_formatted(&f->device, f->has_footer) <= 0) {
+		snprintf(ret->problem, sizeof(ret->problem),
+			 "it begins with zeroes, as file systems do, and is not empty behind them");
+		return -EINVAL;
+	}
+	return r;
 }
 
 static int write_footer(struct file *f, u64 size)

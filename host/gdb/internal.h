@@ -18,12 +18,13 @@ struct gdb_host {
 	struct gdb gdb;
 	struct gdb_memory memory;
 	struct gdb_registers regs[PARTITION_MAX_VPS];
-	/* VP threads tell; the loop's looks */
+	/* VP threads tell what they have met; the loop's looks */
 	pthread_mutex_t lock;
-	bool met;
-	u32 met_vp;
-	enum partition_stop met_why;
-	u64 met_value;
+	struct {
+		bool yes;
+		enum partition_stop why;
+		u64 value;
+	} met[PARTITION_MAX_VPS];
 	struct loop_work met_work;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": no unix socket */
 };
@@ -32,5 +33,7 @@ struct gdb_host {
 extern const struct gdb_target_ops gdb_host_target;
 extern const struct gdb_memory_ops gdb_host_memory;
 void gdb_host_forget_registers(struct gdb_host *g);
+/* the partition gets what is wanted in debug registers; -ENOTSUP */
+int gdb_host_set_hardware(struct gdb_host *g) __must_check;
 /* the partition runs on, nothing of the debugger's is in it any more */
 void gdb_host_let_go(struct gdb_host *g);

@@ -17,20 +17,36 @@ static bool breakpoint_at(void *ctx, u64 gpa)
 	return gdb_soft_at(&((struct gdb_host *)ctx)->memory, gpa);
 }
 
-/* of several that meet something at once the first is told; the others meet it again */
 static void on_stopped(void *ctx, u32 vp, enum partition_stop why, u64 value)
 {
 	struct gdb_host *g = ctx;
 
 	pthread_mutex_lock(&g->lock);
-	if (!g->met) {
-		g->met = true;
-		g->met_vp = vp;
-		g->met_why = why;
-		g->met_value = value;
-	}
+	g->met[vp].yes = true;
+	g->met[vp].why = why;
+	g->met[vp].value = value;
 	pthread_mutex_unlock(&g->lock);
 	loop_post(g->loop, &g->met_work);
+}
+
+/* false: none */
+static bool take_met(struct gdb_host *g, struct gdb_stop *ret)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&g->lock);
+	for (u32 i = 0; i < ARRAY_SIZE(g->met) && !found; i++) {
+		if (!g->met[i].yes)
+			continue;
+		g->met[i].yes = false;
+		found = true;
+		*ret = (struct gdb_stop){ .vp = i,
+					  .reason = g->met[i].why == PARTITION_STOP_STEP ? GDB_STOP_STEP : GDB_STOP_SOFT };
+		if (g->met[i].why == PARTITION_STOP_HARDWARE)
+			gdb_hard_stop(&g->memory, g->met[i].value, ret);
+	}
+	pthread_mutex_unlock(&g->lock);
+	return found;
 }
 
 static void send_out(struct gdb_host *g);
@@ -38,18 +54,13 @@ static void send_out(struct gdb_host *g);
 static void have_met(struct loop_work *work)
 {
 	struct gdb_host *g = container_of(work, struct gdb_host, met_work);
+	struct gdb_stop stop;
 
-	pthread_mutex_lock(&g->lock);
-	bool met = g->met;
-	struct gdb_stop stop = { .vp = g->met_vp, .reason = g->met_why == PARTITION_STOP_STEP ? GDB_STOP_STEP : GDB_STOP_SOFT };
-
-	g->met = false;
-	if (g->met_why == PARTITION_STOP_HARDWARE)
-		gdb_hard_stop(&g->memory, g->met_value, &stop);
-	pthread_mutex_unlock(&g->lock);
-	if (!met || !g->attached || g->holds || !g->partition)
+	/* a stop is being looked at: target_resume() sees to the others */
+	if (!g->attached || !g->partition || !g->gdb.running || !take_met(g, &stop))
 		return;
-	partition_pause(g->partition);
+	if (!g->holds)
+		partition_pause(g->partition);
 	g->holds = true;
 	gdb_host_forget_registers(g);
 	gdb_stopped(&g->gdb, &stop);
@@ -117,6 +128,7 @@ static void attach(struct gdb_host *g)
 		partition_pause(g->partition);
 	g->holds = true;
 	g->attached = true;
+	g->config.wait = false; /* later lives go on by themselves */
 	partition_debug(g->partition, &g->debugger);
 	gdb_host_forget_registers(g);
 	gdb_init(&g->gdb, &gdb_host_target, g);
@@ -131,13 +143,12 @@ static void accept_client(struct loop_source *source, u32 events)
 
 	if (fd < 0)
 		return;
-	g->client = (struct loop_source){ .fd = g->client.fd, .events = EPOLLIN, .ready = client_ready };
 	if (g->client.fd >= 0 || !g->partition) {
 		log_at(LOG_NOTICE, "a second debugger is turned away");
 		close(fd);
 		return;
 	}
-	g->client.fd = fd;
+	g->client = (struct loop_source){ .fd = fd, .events = EPOLLIN, .ready = client_ready };
 	if (loop_add(g->loop, &g->client)) {
 		close(fd);
 		g->client.fd = -1;
@@ -241,10 +252,12 @@ void gdb_host_begin(struct gdb_host *g, struct partition *p)
 	bool first = g->config.wait && !g->attached;
 
 	g->partition = p;
-	g->config.wait = false; /* later lives go on by themselves */
+	memset(g->met, 0, sizeof(g->met)); /* of the life before; its threads have ended */
 	if (g->attached) {
 		partition_debug(p, &g->debugger);
 		gdb_soft_renew(&g->memory);
+		if (gdb_host_set_hardware(g))
+			log_at(LOG_WARN, "breakpoints in debug registers are gone");
 		gdb_host_forget_registers(g);
 	}
 	g->holds = first || (g->attached && !g->gdb.running);

@@ -36,8 +36,11 @@ static int target_registers(void *ctx, unsigned vp, unsigned classes, struct gdb
 			return log_err(r, "VP %u: register %#x", vp, place.name);
 		memcpy((u8 *)regs + place.at, value, place.len);
 	}
-	regs->valid = GDB_CORE | GDB_SYSTEM;
-	return partition_debug_fx(g->partition, vp, regs->fx, false);
+	int r = partition_debug_fx(g->partition, vp, regs->fx, false);
+
+	if (!r)
+		regs->valid = GDB_CORE | GDB_SYSTEM;
+	return r;
 }
 
 /* general registers are shared between the VTLs: what is written while VTL0 has them would be VTL0's */
@@ -110,7 +113,7 @@ static int target_write(void *ctx, unsigned vp, bool physical, u64 address, cons
 }
 
 /* ---- breakpoints */
-static int set_hardware(struct gdb_host *g)
+int gdb_host_set_hardware(struct gdb_host *g)
 {
 	u64 address[GDB_HARD_MAX], dr7 = gdb_hard_registers(&g->memory, address);
 
@@ -122,13 +125,16 @@ static int target_insert(void *ctx, unsigned vp, enum gdb_break kind, u64 addres
 	struct gdb_host *g = ctx;
 	struct gdb_hard *h;
 
-	if (kind == GDB_BREAK_SOFT)
-		return gdb_soft_insert(&g->memory, vp, address);
-	int r = gdb_hard_insert(&g->memory, kind, address, len, &h);
+	struct gdb_registers *regs;
+	int r = target_registers(ctx, vp, GDB_CORE, &regs);
+
+	if (r || kind == GDB_BREAK_SOFT)
+		return r ? r : !gdb_soft_possible(&g->memory, regs, address) ? -EPERM : gdb_soft_insert(&g->memory, vp, address);
+	r = gdb_hard_insert(&g->memory, kind, address, len, &h);
 
 	if (r)
 		return r;
-	r = set_hardware(g);
+	r = gdb_host_set_hardware(g);
 	if (r)
 		h->used = false;
 	return r;
@@ -142,7 +148,7 @@ static int target_remove(void *ctx, unsigned vp, enum gdb_break kind, u64 addres
 		return gdb_soft_remove(&g->memory, vp, address);
 	int r = gdb_hard_remove(&g->memory, kind, address, len);
 
-	return r ? r : set_hardware(g);
+	return r ? r : gdb_host_set_hardware(g);
 }
 
 /* ---- stop and go */
@@ -166,17 +172,28 @@ static void target_interrupt(void *ctx)
 static void target_resume(void *ctx, const struct gdb_resume *vps)
 {
 	struct gdb_host *g = ctx;
+	bool more = false;
 
+	/*
+	 * What others had met before they stood still too: a breakpoint in memory they meet again, a step is done. A watchpoint
+	 * traps behind the access: it is told now.
+	 */
+	pthread_mutex_lock(&g->lock);
+	for (u32 i = 0; i < ARRAY_SIZE(g->met); i++) {
+		g->met[i].yes = g->met[i].yes && g->met[i].why == PARTITION_STOP_HARDWARE && vps[i].action != GDB_STAY;
+		more |= g->met[i].yes;
+	}
+	pthread_mutex_unlock(&g->lock);
+	if (more) {
+		loop_post(g->loop, &g->met_work);
+		return;
+	}
 	for (u32 i = 0; i < partition_vp_count(g->partition); i++) {
 		const struct partition_run run = { vps[i].action == GDB_STAY, vps[i].action == GDB_STEP, vps[i].from, vps[i].to };
 
 		partition_debug_run(g->partition, i, &run);
 	}
 	gdb_host_forget_registers(g);
-	/* what others met before they stood still too: they meet it again */
-	pthread_mutex_lock(&g->lock);
-	g->met = false;
-	pthread_mutex_unlock(&g->lock);
 	g->holds = false;
 	partition_resume(g->partition);
 }
@@ -219,12 +236,8 @@ static int target_monitor(void *ctx, unsigned vp, const char *words, struct gdb_
 		return -ENOMEM;
 	g->config.monitor(g->config.ctx, words, out);
 	fclose(out);
-	for (const char *at = text; *at;) { /* gdb_say() takes a line's worth at a time */
-		size_t line = strcspn(at, "\n");
-
-		gdb_say(ret, "%.*s\n", (int)MIN(line, (size_t)400), at);
-		at += line + (at[line] == '\n');
-	}
+	for (size_t at = 0; at < len; at += 400) /* gdb_say() takes no more than a line's worth at a time */
+		gdb_say(ret, "%.400s", text + at);
 	free(text);
 	return 0;
 }

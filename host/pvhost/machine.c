@@ -473,9 +473,9 @@ int machine_create(const struct options *options, struct machine **ret)
 	if (!r)
 		r = make_devices(m, vsock);
 	if (!r)
-		r = monitor_create(m, monitor, &m->monitor);
-	if (!r)
 		r = make_gdb(m);
+	if (!r)
+		r = monitor_create(m, monitor, &m->monitor); /* the last of the sockets: who finds it finds all */
 	if (!r)
 		r = start_partition(m);
 	if (r) {

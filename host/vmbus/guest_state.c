@@ -16,11 +16,11 @@
 #include "lib/log/log.h"
 #include "lib/os/cleanup.h"
 #include "lib/vhd/vhd.h"
+#include "lib/vmgs/vmgs.h"
 #include "spec/vmgs.h"
 
 LOG_DOMAIN("vmgs");
 
-#define BLANK_LEN MiB
 #define ANOTHER "Give another file, or a name that is free: it will be made"
 
 struct guest_state {
@@ -93,35 +93,20 @@ static int judge_version(const char *path, const u8 *header)
 		       path, h.version >> 16, h.version & 0xffff);
 }
 
-static bool is_zero(const struct guest_state *s, u64 from, u64 to)
+static int device_read(void *context, u64 offset, void *data, size_t len)
 {
-	u8 part[VMGS_BLOCK_SIZE];
+	const struct guest_state *s = context;
+	ssize_t n = pread(s->fd, data, len, (off_t)offset);
 
-	for (; from < to; from += sizeof(part))
-		if (pread(s->fd, part, sizeof(part), (off_t)from) != (ssize_t)sizeof(part) || part[0] ||
-		    memcmp(part, part + 1, sizeof(part) - 1))
-			return false;
-	return true;
+	return n == (ssize_t)len ? 0 : n < 0 ? -errno : -EIO;
 }
 
-/*
- * Headers of zeroes: never formatted, or formatting was cut short, which leaves whatever else was there. But some file systems
- * begin with 64 KiB of nothing: what has neither a footer nor the first thing that formatting writes, a table that names itself,
- * must be blank but for the places of the tables.
- */
-static bool may_be_formatted(const struct guest_state *s)
+static bool may_be_formatted(struct guest_state *s)
 {
-	const u64 tables = VMGS_MIN_FILE_BLOCK * VMGS_BLOCK_SIZE;
-	struct vmgs_file_entry own;
+	const struct vmgs_device device = { .read = device_read, .context = s, .capacity = s->size,
+					    .sector_size = s->sector_size };
 
-	if (!is_zero(s, 0, tables))
-		return false;
-	if (s->has_footer)
-		return true;
-	if (pread(s->fd, &own, sizeof(own), (off_t)tables) == sizeof(own) && own.offset == VMGS_MIN_FILE_BLOCK &&
-	    own.allocation_size == VMGS_FILE_TABLE_BLOCKS && own.valid_data_size == VMGS_BLOCK_SIZE)
-		return true;
-	return is_zero(s, tables + 2 * VMGS_BLOCK_SIZE, MIN(s->size, BLANK_LEN));
+	return vmgs_may_be_formatted(&device, s->has_footer) > 0;
 }
 
 /* nothing yet, or a VMGS; also of what sectors: the second header is in the second sector */

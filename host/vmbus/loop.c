@@ -187,7 +187,7 @@ void loop_run(struct loop *loop)
 
 		loop->current = events;
 		loop->current_count = n < 0 ? 0 : n;
-		for (int i = 0; i < n; i++) {
+		for (int i = 0; i < n && !atomic_load(&loop->stop); i++) {
 			struct loop_source *source = events[i].data.ptr;
 
 			if (source)

@@ -161,7 +161,7 @@ void finish_vtl2(struct vp *vp)
 		v->run->immediate_exit = 0;
 		if (r < 0)
 			return;
-		answer_vtl2(vp); /* its next piece */
+		exit_vtl2(vp); /* its next piece */
 	}
 }
 

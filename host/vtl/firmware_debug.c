@@ -8,6 +8,7 @@
 
 #include "host/vtl/vp.h"
 
+#define VECTOR_DB 1u
 #define VECTOR_BP 3u
 #define EFER_LMA BIT(10)
 
@@ -131,8 +132,13 @@ void firmware_debug_exit(struct vp *vp)
 			vp_inject_exception(vp, VTL2, VECTOR_BP, false, 0); /* the firmware's own */
 	} else if (arch->dr6 & 0xf && vp->partition->debugger_hardware.arch.debugreg[7]) {
 		stop(vp, PARTITION_STOP_HARDWARE, arch->dr6 & 0xf);
+	} else if (!firmware_debug_stepping(vp)) { /* the firmware steps a program of its own */
+		const union hv_register_value dr6 = { .u64 = { arch->dr6 } };
+
+		if (!register_set(vp, VTL2, HV_X64_REGISTER_DR6, &dr6))
+			vp_inject_exception(vp, VTL2, VECTOR_DB, false, 0);
 	}
-	/* a step: firmware_debug_after_exit() */
+	/* else a step: firmware_debug_after_exit() */
 }
 
 void firmware_debug_after_exit(struct vp *vp)

@@ -83,7 +83,6 @@ void partition_stop(struct partition *p);
  */
 void partition_pause(struct partition *p);
 void partition_resume(struct partition *p);
-bool partition_paused(const struct partition *p);
 
 /* ---- a debugger of VTL2, which neither VTL knows of. While paused, but for its two functions. */
 enum partition_stop {

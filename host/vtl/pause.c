@@ -77,8 +77,3 @@ void partition_resume(struct partition *p)
 	pthread_cond_broadcast(&p->pause.resumed);
 	pthread_mutex_unlock(&p->pause.lock);
 }
-
-bool partition_paused(const struct partition *p)
-{
-	return atomic_load(&p->pause.asked);
-}

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define EFER_LMA BIT(10)
+
 void gdb_memory_init(struct gdb_memory *m, const struct gdb_memory_ops *ops, void *ctx)
 {
 	*m = (struct gdb_memory){ .ops = ops, .ctx = ctx };
@@ -137,6 +139,13 @@ static void restore(struct gdb_memory *m, struct gdb_soft *b)
 	b->uses = 0;
 	if (!m->ops->read(m->ctx, b->gpa, &now, 1) && now == m->opcode && m->ops->write(m->ctx, b->gpa, &b->original, 1))
 		b->gpa = 0;
+}
+
+bool gdb_soft_possible(const struct gdb_memory *m, const struct gdb_registers *regs, u64 linear)
+{
+	unsigned cpl = regs->segment[2 /* SS */].attributes >> 5 & 3;
+
+	return m->opcode != GDB_OPCODE_IN || !(regs->efer & EFER_LMA) || linear >> 63 || !cpl;
 }
 
 int gdb_soft_insert(struct gdb_memory *m, unsigned vp, u64 linear)

@@ -57,6 +57,8 @@ void gdb_memory_fini(struct gdb_memory *memory);
 int gdb_memory_read(struct gdb_memory *memory, unsigned vp, bool physical, u64 address, void *to, size_t len, size_t *ret_len);
 int gdb_memory_write(struct gdb_memory *memory, unsigned vp, bool physical, u64 address, const void *from, size_t len);
 
+/* false: what stands for a breakpoint would not exit there: IN, in a program (the lower half, while the VP is in one) */
+bool gdb_soft_possible(const struct gdb_memory *memory, const struct gdb_registers *registers, u64 linear);
 /* The same address may be set several times. -ENOSPC, -ENOENT, -EFAULT, -EAGAIN. */
 int gdb_soft_insert(struct gdb_memory *memory, unsigned vp, u64 linear) __must_check;
 int gdb_soft_remove(struct gdb_memory *memory, unsigned vp, u64 linear) __must_check;

@@ -1,3 +1,3 @@
-SRCS := format.c allocate.c operation.c sync.c names.c
+SRCS := format.c allocate.c operation.c sync.c blank.c names.c
 DEPS := lib/core lib/log
 FLAVOURS := target native host fuzz

@@ -112,6 +112,13 @@ struct vmgs_device {
 	u32 sector_size;
 };
 
+/*
+ * May a device whose headers are zeroes (-ENODATA) be formatted? Never formatted, or formatting was cut short, which leaves
+ * whatever else was there. But some file systems begin with a KiB, or 64, of nothing: what has neither a VHD's footer behind
+ * it nor the first thing that formatting writes, a table that names itself, must be blank but for the places of the tables.
+ * 1, 0, or -errno of the device.
+ */
+int vmgs_may_be_formatted(const struct vmgs_device *device, bool has_footer);
 /* all steps of an operation; op->error */
 int vmgs_run(struct vmgs_operation *op, const struct vmgs_device *device) __must_check;
 int vmgs_open(struct vmgs *v, const struct vmgs_device *device) __must_check;

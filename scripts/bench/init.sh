@@ -42,7 +42,7 @@ case " $* " in *" --crash-dumps "*)
 esac
 # scripts/vm lets nobody in before: what is said on a connection to a machine that does not listen yet would be lost
 (
-	while [ ! -S /run/com1 ] || [ ! -S /run/com2 ] || [ ! -S /run/vsock ] || [ ! -S /run/monitor ]; do sleep 0.1; done
+	while [ ! -S /run/monitor ]; do sleep 0.1; done # it is made last
 	echo "bench: listens"
 ) &
 /bin/pvhost "$@" </dev/null

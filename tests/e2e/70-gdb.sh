@@ -97,14 +97,10 @@ check "nobody attached: no exception leaves the guest any more" [ "$(exceptions)
 check "no warning in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops"'
 echo "     # stalls seen by the guest: $(g 'dmesg | grep -cE "soft lockup|rcu.*stalls on"')"
 # pvhost's pause under a debugger: the session waits and goes on
-paused() {
-	(sleep 4; m pause; sleep 3; m resume) &
-	session paused 'info threads' 'shell sleep 5' 'thread apply all bt 1' 'stepi' detach
-	local r=$?
-	wait
-	return $r
-}
-check "the host's pause holds a session up, no more" paused
+check "the host's pause holds a session up, no more" session paused 'info threads' \
+	'shell scripts/vm -n gdb monitor pause; (sleep 4; scripts/vm -n gdb monitor resume) >/dev/null 2>&1 &' \
+	'shell scripts/vm -n gdb monitor "info vtl"' 'maintenance flush register-cache' 'thread apply all bt 1' 'stepi' detach
+check "it was paused then" says paused '^guest started, paused'
 # a panic, for which the debugger itself sees; it stops the other processors, with interrupts off
 check "a program is sent somewhere else" session jump 'tbreak do_sys_openat2' continue 'set $rdi = linux_banner' 'set $rax = 0' 'set $rip = panic' detach
 sleep 5

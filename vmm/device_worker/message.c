@@ -42,7 +42,7 @@ bool device_message_parse(struct bytes b, enum device_direction direction, struc
 	struct device_message m;
 
 	if (!bytes_copy(&b, &m, sizeof(m)) || m.len != b.left || !m.type || m.type >= DEVICE_MESSAGE_TYPES || m.error > 0 ||
-	    m.pad)
+	    m.error < -4095 || m.pad)
 		return false;
 	const struct rule *r = &rules[m.type];
 	bool answer = direction == DEVICE_ANSWER;

@@ -56,6 +56,13 @@ static void enqueue(struct get *g, const void *data, size_t len)
 	g->queue_len++;
 }
 
+/* a file of the guest state may be in it */
+static void drop_queued(struct queued *q)
+{
+	explicit_bzero(q->data, q->len);
+	free(q);
+}
+
 static void post(struct get *g, const void *data, size_t len)
 {
 	int r = g->state == GET_GONE ? -EPIPE : g->queue_len ? -EAGAIN : g->port->send(g->port_context, data, len);
@@ -78,7 +85,7 @@ void get_writable(struct get *g)
 			g->dropped++;
 		list_remove(&q->link);
 		g->queue_len--;
-		free(q);
+		drop_queued(q);
 	}
 }
 
@@ -190,7 +197,7 @@ static void drop_all(struct get *g)
 	while (!list_empty(&g->asked))
 		request_end(g, -EPIPE);
 	while ((node = list_pop(&g->queue)))
-		free(container_of(node, struct queued, link));
+		drop_queued(container_of(node, struct queued, link));
 	g->queue_len = 0;
 }
 

@@ -191,7 +191,9 @@ static void over(struct store *s)
 
 	if (s->current) {
 		end_request(s, error);
-		if (s->vmgs.state == VMGS_DOUBT)
+		if (error == -EPIPE || s->device.silent)
+			give_up(s, error); /* the host is gone, or as good as: what is asked for from now on is not kept */
+		else if (s->vmgs.state == VMGS_DOUBT)
 			reopen(s);
 		else
 			serve(s);

@@ -60,9 +60,7 @@ static int insert_soft(struct gdb_server *s, unsigned vp, u64 address)
 	struct gdb_registers *regs;
 	int r = s->gdb.ops->registers(s, vp, GDB_CORE, &regs);
 
-	/* IN exits at CPL 0 only; what lies in the lower half is taken for programs */
-	if (!r && s->memory.opcode == GDB_OPCODE_IN && regs->efer & EFER_LMA && !(address >> 63) &&
-	    (regs->segment[2].attributes >> 5 & 3))
+	if (!r && !gdb_soft_possible(&s->memory, regs, address))
 		r = -EPERM;
 	return r ? r : gdb_soft_insert(&s->memory, vp, address);
 }

@@ -1,3 +1,5 @@
+#include "spec/x86.h"
+
 	.section .text, "ax"
 	.code64
 	.balign 16
@@ -6,7 +8,7 @@ trap_entries:
 	.set	vector, 0
 	.rept	32
 	.balign	16
-	.if	!(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector >= 29 && vector <= 30)
+	.if	!X86_VECTOR_HAS_ERROR(vector)
 	pushq	$0
 	.endif
 	pushq	$vector

@@ -152,6 +152,19 @@ static void check_tells_what_is_wrong(void **state)
 	assert_int_equal(pwrite(fd, "Dear Ann,", 9, 0), 9);
 	assert_int_equal(RUN(command_create, NULL, .force = true), PVVMGS_BAD_FILE);
 	assert_true(says("remove it first"));
+	/* a file system of the ext family begins with 1024 bytes of nothing */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(ftruncate(fd, MiB), 0);
+	assert_int_equal(pwrite(fd, "\x00\x01\x00\x00", 4, 1024), 4);
+	assert_int_equal(pwrite(fd, "\x53\xef", 2, 1024 + 56), 2);
+	assert_int_equal(RUN(command_create, NULL, .force = true), PVVMGS_BAD_FILE);
+	assert_true(says("as file systems do"));
+	assert_int_equal(RUN(command_check, NULL, 0), PVVMGS_BAD_FILE);
+	/* and what is blank may be formatted */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(ftruncate(fd, MiB), 0);
+	assert_int_equal(RUN(command_check, NULL, 0), 0);
+	assert_int_equal(RUN(command_create, NULL, .force = true), 0);
 	close(fd);
 }
 

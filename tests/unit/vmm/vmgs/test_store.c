@@ -315,6 +315,28 @@ static void a_silent_or_gone_host_is_given_up(void **state)
 	start_as(f, STORE_DEFAULT);
 	get_closed(f->host.get, -EPIPE);
 	assert_int_equal(put(f, 3, 1, 1), -EPIPE);
+	assert_false(store_persists(f->store));
+	assert_true(says(f, "", "failed"));
+	end(f);
+}
+
+/* it was ready, and the host answers no more: what is not kept is not said to be */
+static void silence_later_is_noticed_too(void **state)
+{
+	struct fixture *f = new_fixture();
+	struct request *q;
+
+	start_as(f, STORE_DEFAULT);
+	assert_int_equal(put(f, 3, 1, 1), 0);
+	assert_true(store_persists(f->store));
+	f->host.silent = true;
+	q = make(f, 3, true, 2, 2);
+	store_submit(f->store, &q->r);
+	sim_run(f->host.sim, sim_now_ns(f->host.sim) + 100000000000ull);
+	assert_true(finish(f, q) < 0);
+	assert_false(store_persists(f->store));
+	assert_int_equal(put(f, 3, 1, 3), -EIO);
+	f->host.silent = false;
 	end(f);
 }
 
@@ -351,6 +373,7 @@ int main(void)
 		cmocka_unit_test(encrypted_state_is_refused),
 		cmocka_unit_test(failures_do_not_lose_state),
 		cmocka_unit_test(a_silent_or_gone_host_is_given_up),
+		cmocka_unit_test(silence_later_is_noticed_too),
 		cmocka_unit_test(inspect_tells),
 		cmocka_unit_test(lifetimes_have_names),
 	};
