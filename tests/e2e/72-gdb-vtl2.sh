@@ -37,6 +37,16 @@ check "200 more steps move" says first '^\$8 = 1$'
 check "a breakpoint in the life after a reset" says first 'hit Breakpoint 2, shim_main'
 check "a reset takes it on to a new life" matches '^resets 1' m 'info vtl'
 check "there it boots" python3 scripts/vm-agent.py "$PARAVANE_VMS/shim/com2" wait 200
+# where a VP is found is chance: an idle guest's is in VTL0 most of the time
+in_vtl0() {
+	for _ in 1 2 3 4 5 6 7 8; do
+		session idle 'thread apply all bt 3' detach || return 1
+		says idle '__mshv_vtl_return_call' && return
+		sleep 1
+	done
+	return 1
+}
+check "a VP in VTL0 is at VTL2's call" in_vtl0
 runs() { [ "$(g 'echo on')" = on ]; }
 busy() { while :; do vm -n shim diag run true; done >/dev/null 2>&1; }
 busy &
@@ -44,7 +54,6 @@ check "a session on the kernel that runs" session kernel 'info threads' 'thread 
 	'p $pc > (void *)do_sys_openat2' 'x/2i $pc' 'monitor info vp' 'watch *(int *)$rsp' 'delete' 'detach'
 kill $!
 wait $! 2>/dev/null
-check "a VP in VTL0 is at VTL2's call" says kernel '__mshv_vtl_return_call'
 check "its breakpoint is met" says kernel 'hit Temporary breakpoint 1, .*do_sys_openat2'
 check "back-trace of a program's call" says kernel '#1 .*x64_sys_open'
 check "its steps go on" says kernel '^\$1 = 1$'
