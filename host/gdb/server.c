@@ -127,6 +127,7 @@ static void attach(struct gdb_host *g)
 	if (!g->holds)
 		partition_pause(g->partition);
 	g->holds = true;
+	memset(g->met, 0, sizeof(g->met)); /* of the client before; nobody writes it now */
 	g->attached = true;
 	g->config.wait = false; /* later lives go on by themselves */
 	partition_debug(g->partition, &g->debugger);
