@@ -117,8 +117,15 @@ _Static_assert(sizeof(struct get_event_log) == 8, "get_protocol EventLogNotifica
 /* get_protocol EventLogId, those that are sent here */
 enum get_event_log_id {
 	GET_EVENT_VMGS_INIT_FAILED = 8, GET_EVENT_VMGS_INVALID_FORMAT = 9, GET_EVENT_VMGS_CORRUPT_FORMAT = 10,
-	GET_EVENT_VMGS_ACCESS_FAILED = 15,
+	GET_EVENT_WATCHDOG_TIMEOUT_RESET = 13, GET_EVENT_VMGS_ACCESS_FAILED = 15,
 };
+
+struct get_update_generation_id {
+	struct get_header header;
+	u32 pad;
+	u8 generation_id[16];
+};
+_Static_assert(sizeof(struct get_update_generation_id) == 24, "get_protocol UpdateGenerationId");
 
 struct get_start_vtl0_completed {
 	struct get_header header;

@@ -151,6 +151,12 @@ int lapic_awaited(const struct lapic *apic)
 	return in_service < 0 || (vector & 0xf0) > (in_service & 0xf0) ? vector : LAPIC_NO_VECTOR;
 }
 
+void lapic_highest(const struct lapic *apic, int *ret_requested, int *ret_in_service)
+{
+	*ret_requested = highest_requested(apic);
+	*ret_in_service = highest(apic->isr);
+}
+
 int lapic_pending(const struct lapic *apic)
 {
 	int vector = highest_requested(apic);

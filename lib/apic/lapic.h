@@ -120,6 +120,8 @@ bool lapic_extint(const struct lapic *apic);
 int lapic_pending(const struct lapic *apic);
 /* the same but for the task priority, which the guest may lower without a word (CR8) */
 int lapic_awaited(const struct lapic *apic);
+/* for who looks from outside: the highest vector that is requested and the highest in service, or LAPIC_NO_VECTOR */
+void lapic_highest(const struct lapic *apic, int *ret_requested, int *ret_in_service);
 /*
  * Lazy EOI (TLFS 10.3.5): the first word of the guest's VP assist page, or NULL. Where nothing else waits, an accepted vector is
  * marked there as one that the guest need not end; it clears the mark instead.

@@ -177,6 +177,12 @@ static void enable_if_possible(struct stimer *t)
 		t->config &= ~HV_STIMER_ENABLE;
 }
 
+/* a guest's period may reach beyond the end of time: then it never comes */
+static u64 later(u64 time, u64 ticks)
+{
+	return time + ticks < time ? ~0ull : time + ticks;
+}
+
 static void write_timer(struct synic *s, u32 index, bool is_count, u64 value)
 {
 	struct stimer *t = &s->timers[index];
@@ -193,7 +199,7 @@ static void write_timer(struct synic *s, u32 index, bool is_count, u64 value)
 			enable_if_possible(t);
 	}
 	t->undelivered = false;
-	t->next = t->config & HV_STIMER_PERIODIC ? s->ops->reference_time(s->ctx) + t->count : t->count;
+	t->next = t->config & HV_STIMER_PERIODIC ? later(s->ops->reference_time(s->ctx), t->count) : t->count;
 	s->ops->timers_changed(s->ctx);
 }
 
@@ -224,7 +230,7 @@ static void expire(struct synic *s, u32 index, u64 now)
 			return;
 	}
 	if (t->config & HV_STIMER_PERIODIC)
-		t->next += ((now - t->next) / t->count + 1) * t->count; /* missed periods coalesce */
+		t->next = later(now - (now - t->next) % t->count, t->count); /* missed periods coalesce */
 	else
 		t->config &= ~HV_STIMER_ENABLE;
 }

@@ -55,12 +55,23 @@ static void update(struct uart *u)
 	u->set_irq(u, level);
 }
 
+/* whoever waits with more to put is told, also when nobody read what was there */
+static void drop_received(struct uart *u)
+{
+	bool room = u->rx_count;
+
+	u->rx_count = 0;
+	if (room && u->rx_room)
+		u->rx_room(u);
+}
+
 void uart_reset(struct uart *u)
 {
 	u->ier = u->fcr = u->lcr = u->mcr = u->scr = u->dlm = u->msr_delta = 0;
 	u->dll = 12; /* 9600 */
 	u->thre_pending = u->overrun = false;
-	u->rx_count = u->tx_count = 0;
+	u->tx_count = 0;
+	drop_received(u);
 	update(u);
 }
 
@@ -216,9 +227,11 @@ u8 uart_read(struct uart *u, unsigned offset)
 
 static void write_fcr(struct uart *u, u8 value)
 {
-	if ((value & 2) || ((value ^ u->fcr) & FCR_ENABLE))
-		u->rx_count = 0;
+	bool clear = (value & 2) || ((value ^ u->fcr) & FCR_ENABLE);
+
 	u->fcr = value & 0xc9;
+	if (clear)
+		drop_received(u);
 }
 
 void uart_write(struct uart *u, unsigned offset, u8 value)

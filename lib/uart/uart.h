@@ -16,7 +16,7 @@ struct uart {
 	void (*tx_ready)(struct uart *);            /* bytes may be taken with uart_take() */
 	/* send what is there: the guest stops for now (interrupt off) or waits for what it sent (polls LSR). May be NULL. */
 	void (*tx_flush)(struct uart *);
-	void (*rx_room)(struct uart *);             /* the guest read: uart_put() may take more. May be NULL. */
+	void (*rx_room)(struct uart *); /* the last byte was read, or dropped: uart_put() may take more. May be NULL. */
 	u8 ier, fcr, lcr, mcr, scr, dll, dlm;
 	u8 msr_delta;
 	bool connected;     /* DCD, DSR, CTS */
