@@ -13,7 +13,7 @@ struct saved_lapic {
 	u64 timer_gone_ns; /* since the timer began to count */
 	u64 tsc_deadline, assist_page;
 	u16 sipi;
-	u8 x2apic, disabled, nmi, init, intr, reserved;
+	u8 x2apic, disabled, nmi, init, reserved[2];
 };
 
 struct saved_synic {
@@ -31,7 +31,7 @@ static void save_lapic(struct vapic *v, struct saver *s)
 		.timer_gone_ns = a->timer_initial ? exec_now_ns(v->exec) - a->timer_start_ns : 0,
 		.tsc_deadline = a->tsc_deadline, .assist_page = v->assist_page, .sipi = sipi < 0 ? NONE : (u16)sipi,
 		.x2apic = a->x2apic, .disabled = a->disabled, .nmi = atomic_load(&a->nmi_pending),
-		.init = atomic_load(&a->init_pending), .intr = atomic_load(&a->intr),
+		.init = atomic_load(&a->init_pending),
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(out.lvt); i++)
@@ -48,6 +48,10 @@ static void save_lapic(struct vapic *v, struct saver *s)
 	saver_close(s, mark);
 }
 
+/*
+ * Not everybody who asks a VP for interrupts is held with it (a serial channel's input): what came since the save is kept, and so
+ * nothing is cleared here that any thread may set. The 8259s' output is theirs to restore.
+ */
 static int restore_lapic(struct vapic *v, struct bytes b)
 {
 	struct lapic *a = &v->lapic;
@@ -56,7 +60,7 @@ static int restore_lapic(struct vapic *v, struct bytes b)
 	if (!bytes_copy(&b, &in, sizeof(in)) || in.id != a->id || (in.sipi > 0xff && in.sipi != NONE) ||
 	    (in.x2apic && in.disabled))
 		return -EPROTO;
-	lapic_reset(a);
+	lapic_withdraw(a);
 	a->x2apic = in.x2apic;
 	a->disabled = in.disabled;
 	a->tpr = in.tpr & 0xff;
@@ -74,15 +78,17 @@ static int restore_lapic(struct vapic *v, struct bytes b)
 	for (unsigned i = 0; i < ARRAY_SIZE(in.lvt); i++)
 		a->lvt[i] = in.lvt[i];
 	for (unsigned i = 0; i < ARRAY_SIZE(in.irr); i++) {
-		atomic_store(&a->irr[i], in.irr[i]);
-		atomic_store(&a->level[i], in.level[i]);
-		atomic_store(&a->auto_eoi[i], in.auto_eoi[i]);
+		atomic_fetch_or(&a->level[i], in.level[i]);
+		atomic_fetch_or(&a->auto_eoi[i], in.auto_eoi[i]);
+		atomic_fetch_or(&a->irr[i], in.irr[i]);
 		a->isr[i] = in.isr[i];
 	}
-	atomic_store(&a->nmi_pending, in.nmi);
-	atomic_store(&a->init_pending, in.init);
-	atomic_store(&a->intr, in.intr);
-	atomic_store(&a->sipi_vector, in.sipi == NONE ? -1 : in.sipi);
+	if (in.nmi)
+		lapic_request_nmi(a);
+	if (in.init)
+		lapic_request_init(a);
+	if (in.sipi != NONE)
+		lapic_request_sipi(a, (u8)in.sipi);
 	vapic_set_assist_page(v, in.assist_page);
 	return 0;
 }
@@ -114,22 +120,12 @@ static void save_synic(struct synic *y, struct saver *s)
 	saver_close(s, mark);
 }
 
-static int restore_synic(struct synic *y, struct bytes b)
+static int restore_messages(struct synic *y, struct bytes b)
 {
-	struct saved_synic in;
 	u8 sint;
 
-	if (!bytes_copy(&b, &in, sizeof(in)))
-		return -EPROTO;
-	synic_reset(y);
-	y->scontrol = in.scontrol;
-	y->siefp = in.siefp;
-	y->simp = in.simp;
 	for (unsigned i = 0; i < HV_SINT_COUNT; i++)
-		y->sint[i] = in.sint[i];
-	for (unsigned i = 0; i < HV_STIMER_COUNT; i++)
-		y->timers[i] = (struct stimer){ in.timers[i].config, in.timers[i].count, in.timers[i].next,
-						in.timers[i].undelivered != 0 };
+		y->queue[i] = (struct synic_queue){ 0 };
 	while (bytes_u8(&b, &sint)) {
 		struct synic_queue *q = &y->queue[sint % HV_SINT_COUNT];
 
@@ -139,6 +135,28 @@ static int restore_synic(struct synic *y, struct bytes b)
 		q->count++;
 	}
 	return 0;
+}
+
+/* in one piece: whoever signals or posts meanwhile finds pages and SINTs as they were, or as they are to be */
+static int restore_synic(struct synic *y, struct bytes b)
+{
+	struct saved_synic in;
+
+	if (!bytes_copy(&b, &in, sizeof(in)))
+		return -EPROTO;
+	pthread_mutex_lock(&y->lock);
+	y->scontrol = in.scontrol;
+	y->siefp = in.siefp;
+	y->simp = in.simp;
+	for (unsigned i = 0; i < HV_SINT_COUNT; i++)
+		y->sint[i] = in.sint[i];
+	for (unsigned i = 0; i < HV_STIMER_COUNT; i++)
+		y->timers[i] = (struct stimer){ in.timers[i].config, in.timers[i].count, in.timers[i].next,
+						in.timers[i].undelivered != 0 };
+	int r = restore_messages(y, b);
+
+	pthread_mutex_unlock(&y->lock);
+	return r;
 }
 
 void vapic_save(struct vapic *v, struct saver *s)

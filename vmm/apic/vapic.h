@@ -51,6 +51,10 @@ bool vapic_mmio(struct vapic *v, u64 gpa, u64 *value, unsigned size, bool write)
 struct lapic *vapic_lapic(struct vapic *v);
 /* records of the APIC and the SynIC into the open one. The VP does not run. */
 void vapic_save(struct vapic *v, struct saver *s);
-/* -EPROTO, -ENOENT, -ENOTSUP: not such records; the APIC is then in no state to be used */
+/*
+ * Into an APIC that is as vapics_create() makes it, or whose VP has not run since the save: interrupts that others asked for
+ * since then stay. The 8259s' output is not in it. -EPROTO, -ENOENT, -ENOTSUP: not such records; the APIC is then in no state to
+ * be used.
+ */
 int vapic_restore(struct vapic *v, struct loader l) __must_check;
 void vapic_inspect(void *vapic, struct inspect *in);

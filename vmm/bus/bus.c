@@ -70,6 +70,11 @@ static int find(const struct bus *bus, enum space space, u64 address)
 	return -1;
 }
 
+bool bus_claims(const struct bus *bus, enum space space, u64 address)
+{
+	return find(bus, space, address) >= 0;
+}
+
 static u64 ones(unsigned size)
 {
 	return size == 8 ? ~0ull : (1ull << size * 8) - 1;

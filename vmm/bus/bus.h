@@ -25,6 +25,8 @@ int bus_attach(struct bus *bus, struct device *dev) __must_check;
 /* any VP thread. *value: in, out; all ones (of size) when nobody answered. BUS_PENDING only with a token. */
 enum bus_result bus_access(struct bus *bus, enum space space, u64 address, unsigned size, bool write, u64 *value,
 			   struct io_token *token);
+/* has somebody this address? Any thread. */
+bool bus_claims(const struct bus *bus, enum space space, u64 address);
 /* in order of attachment, stop in reverse */
 void bus_start(struct bus *bus);
 void bus_stop(struct bus *bus);

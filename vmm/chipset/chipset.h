@@ -97,33 +97,38 @@ struct rtc {
 
 void rtc_init(struct rtc *r, struct exec *home, struct isa *isa);
 
-enum power_event { POWER_EVENT_OFF, POWER_EVENT_RESET };
+enum power_event { POWER_EVENT_OFF, POWER_EVENT_RESET, POWER_EVENT_WATCHDOG /* a reset too */ };
 
 struct power {
-	/* VTL0 asked for it; any VP thread. Must not block. */
+	/* VTL0 asked for it, or its watchdog; any thread. Must not block. */
 	void (*event)(struct power *, enum power_event, const char *how);
 };
 
-/* FADT values that loader/acpi.c repeats */
+/* FADT values that loader/acpi.c repeats; places and values as Hyper-V's (openvmm vm/devices/chipset/src/pm) */
 #define PM_BASE 0x400
 #define PM_STATUS_PORT PM_BASE
 #define PM_CONTROL_PORT (PM_BASE + 4)
 #define PM_TIMER_PORT (PM_BASE + 8)
-#define PM_RESET_PORT (PM_BASE + 12)
+#define PM_GPE_PORT (PM_BASE + 12)      /* status, enable: a word each */
+#define PM_RESET_PORT (PM_BASE + 0x33)
+#define PM_PORTS 0x38
 #define PM_RESET_VALUE 1
 #define PM_S5_TYPE 0
 #define PM_SCI_LINE 9
+#define PM_GPE_GENERATION_ID 0
 #define PM_TIMER_HZ 3579545u
 
 struct pm {
 	struct device dev;
 	struct power *power;
 	struct isa *isa;
-	u16 status, enable, control;
-	u64 start_ns;
+	u16 status, enable, control, gpe_status, gpe_enable;
+	u64 start_ns, gpes;
 };
 
 void pm_init(struct pm *pm, struct exec *home, struct isa *isa, struct power *power);
+/* a general purpose event happened: its status bit is set until the guest clears it. Any thread, without the device lock. */
+void pm_gpe(struct pm *pm, unsigned number);
 
 /* i8042 reset line, POST port, port 92h */
 struct legacy {

@@ -6,15 +6,11 @@
 /* the line to serve next, -1: none */
 static int pending(const struct pic_half *h)
 {
-	u8 wanted = h->irr & (u8)~h->imr;
+	u8 wanted = h->irr & (u8)~(h->imr | h->isr);
+	int line = wanted ? __builtin_ctz(wanted) : -1;
 
-	for (int i = 0; i < 8; i++) {
-		if (!h->special_mask && (h->isr & 1u << i))
-			return -1;
-		if ((wanted & 1u << i) && !(h->isr & 1u << i))
-			return i;
-	}
-	return -1;
+	/* one of higher priority in service holds it back */
+	return line < 0 || h->special_mask || !(h->isr & ((1u << line) - 1)) ? line : -1;
 }
 
 static void update(struct pic *p)

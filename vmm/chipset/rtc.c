@@ -60,14 +60,17 @@ static void from_clock(struct rtc *r)
 
 	if (r->registers[REG_B] & B_SET || !gmtime_r(&now, &tm))
 		return;
+	/* as a guest may set it: before 1900, and in the year before 0 */
+	int year = MAX(tm.tm_year + 1900, 0);
+
 	r->registers[SECONDS] = encode(r, tm.tm_sec);
 	r->registers[MINUTES] = encode(r, tm.tm_min);
 	r->registers[HOURS] = encode_hour(r, tm.tm_hour);
 	r->registers[WEEKDAY] = encode(r, tm.tm_wday + 1);
 	r->registers[DAY] = encode(r, tm.tm_mday);
 	r->registers[MONTH] = encode(r, tm.tm_mon + 1);
-	r->registers[YEAR] = encode(r, tm.tm_year % 100);
-	r->registers[CENTURY] = encode(r, (tm.tm_year + 1900) / 100);
+	r->registers[YEAR] = encode(r, year % 100);
+	r->registers[CENTURY] = encode(r, year / 100);
 }
 
 static void to_clock(struct rtc *r)

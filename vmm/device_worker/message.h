@@ -23,6 +23,7 @@ enum device_message_type {
 	DEVICE_START, DEVICE_STOP, /* after STOP's answer: no event comes any more, the state is stable */
 	DEVICE_RESET, DEVICE_SAVE, DEVICE_RESTORE,
 	DEVICE_INSPECT,     /* payload: path; value: depth. Answer: Node bytes */
+	DEVICE_CALL,        /* what only this device knows: value says what, payload both ways */
 	DEVICE_END,         /* the process ends after its answer */
 	DEVICE_MESSAGE_TYPES,
 };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,28 +19,41 @@
 LOG_DOMAIN("device");
 
 #define FIRST_SAFE_FD 16
+#define NICE (-10)
+
+void device_answers_soon(void)
+{
+	setpriority(PRIO_PROCESS, 0, NICE); /* a kernel that will not leaves it slower, no more */
+}
 
 /* in the child. What it was given may have the numbers that it is to get, so all move up first. */
-static _Noreturn void become(const struct device_process_config *c, int events_fd, int commands_fd, pid_t parent)
+static _Noreturn void become(const struct device_process_config *c, const struct device_ends *ends, pid_t parent)
 {
+	const struct { int from, to; } map[] = {
+		{ ends->events, DEVICE_FD_EVENTS }, { ends->commands, DEVICE_FD_COMMANDS }, { ends->parent, DEVICE_FD_PARENT },
+	};
+	int high[ARRAY_SIZE(map)];
 	char name[32];
 	char *argv[] = { name, NULL }, *environment[] = { NULL };
 	sigset_t none;
 
 	snprintf(name, sizeof(name), "%s", c->name);
-	int events = fcntl(events_fd, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
-	int commands = fcntl(commands_fd, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
 	/* nothing outlives who started it; a parent that is gone already sends no signal */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		_exit(125);
-	if (events < 0 || commands < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
-	    dup2(events, DEVICE_FD_EVENTS) < 0 || dup2(commands, DEVICE_FD_COMMANDS) < 0)
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		high[i] = fcntl(map[i].from, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
 		_exit(126);
-	syscall(SYS_close_range, DEVICE_FD_COMMANDS + 1, ~0u, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		if (high[i] < 0 || dup2(high[i], map[i].to) < 0)
+			_exit(126);
+	syscall(SYS_close_range, DEVICE_FD_PARENT + 1, ~0u, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	device_answers_soon();
 	execve(c->program ? c->program : "/proc/self/exe", argv, environment);
 	_exit(127);
 }
@@ -62,6 +76,8 @@ static void has_ended(struct op *op, int result)
 		log_err(-errno, "%s: waiting for it", p->config.name);
 	fd_close(&p->pid_fd);
 	p->pid = 0;
+	if (p->config.ended)
+		p->config.ended(p->config.context);
 	if (!p->wanted)
 		return;
 	status_text(p->status, text, sizeof(text));
@@ -76,14 +92,14 @@ static void has_ended(struct op *op, int result)
 	p->config.given_up(p->config.context);
 }
 
-static int spawn(struct device_process *p, const int events[2], const int commands[2])
+static int spawn(struct device_process *p, const struct device_ends *ends)
 {
 	pid_t parent = getpid(), pid = fork();
 
 	if (pid < 0)
 		return log_err(-errno, "%s: fork", p->config.name);
 	if (!pid)
-		become(&p->config, events[1], commands[1], parent);
+		become(&p->config, ends, parent);
 	p->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (p->pid_fd < 0) {
 		int r = log_err(-errno, "%s: pidfd", p->config.name);
@@ -96,26 +112,42 @@ static int spawn(struct device_process *p, const int events[2], const int comman
 	return 0;
 }
 
+static void close_ends(struct device_ends *ends)
+{
+	fd_close(&ends->events);
+	fd_close(&ends->commands);
+	fd_close(&ends->parent);
+}
+
+static int make_pair(int type, int *ret_ours, int *ret_theirs)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	*ret_ours = pair[0];
+	*ret_theirs = pair[1];
+	return 0;
+}
+
 static int launch(struct device_process *p)
 {
-	int events[2] = { -1, -1 }, commands[2] = { -1, -1 };
-	int r;
+	struct device_ends ours = { -1, -1, -1 }, theirs = { -1, -1, -1 };
+	int r = make_pair(SOCK_SEQPACKET, &ours.events, &theirs.events);
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, events) ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, commands))
-		r = log_err(-errno, "%s: sockets", p->config.name);
-	else
-		r = spawn(p, events, commands);
-	fd_close(&events[1]);
-	fd_close(&commands[1]);
+	if (!r)
+		r = make_pair(SOCK_SEQPACKET, &ours.commands, &theirs.commands);
+	if (!r)
+		r = make_pair(SOCK_STREAM, &ours.parent, &theirs.parent);
+	r = r ? log_err(r, "%s: sockets", p->config.name) : spawn(p, &theirs);
+	close_ends(&theirs);
 	if (r) {
-		fd_close(&events[0]);
-		fd_close(&commands[0]);
+		close_ends(&ours);
 		return r;
 	}
 	restart_started(&p->restart, exec_now_ns(p->config.exec));
 	op_poll(p->config.exec, &p->pid_op, p->pid_fd, POLLIN);
-	r = p->config.started(p->config.context, events[0], commands[0]);
+	r = p->config.started(p->config.context, &ours);
 	if (r)
 		device_process_kill(p);
 	return r;

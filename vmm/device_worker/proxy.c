@@ -11,13 +11,15 @@
 #include "lib/core/check.h"
 #include "lib/log/log.h"
 #include "lib/os/cleanup.h"
+#include "lib/os/file.h"
 
 LOG_DOMAIN("device");
 
 #define ACCESS_TIMEOUT_NS 30000000000ull /* a TPM may make an RSA key while the guest waits for a register */
 #define WATCH_NS 1000000000ull
-#define COMMAND_TIMEOUT_MS 30000         /* it ends what it does first */
-#define INSPECT_TIMEOUT_MS 200           /* whoever looks can look again */
+#define COMMAND_TIMEOUT_NS 30000000000ull /* it ends what it does first */
+#define INSPECT_TIMEOUT_NS 200000000ull  /* whoever looks can look again */
+#define LOOK_UP_NS 500000000ull
 
 struct pending {
 	struct io_token *token; /* NULL: free */
@@ -25,17 +27,24 @@ struct pending {
 	u64 since_ns;
 };
 
+/*
+ * Two locks. The device's, outer, is held by who waits for the answer to a command, perhaps for long. Meanwhile home must go on
+ * serving what the process waits for in its turn, so all that home needs is under `lock`, which nobody waits with.
+ */
 struct device_proxy {
 	struct device dev;
 	struct device_proxy_config config;
-	/* under the device's lock */
+	pthread_mutex_t lock;
+	/* under lock; the descriptors are closed with the device's lock held as well */
 	int events_fd, commands_fd; /* -1: nobody plays it */
 	struct pending pending[DEVICE_ACCESSES_MAX];
 	unsigned pending_count;
 	u32 next_id;
 	int broken;                 /* why it must go, -errno; 0: it is well */
-	u64 forwarded, unanswered, dropped, refused_memory, memory_requests, lines, losses;
+	struct device_window windows[DEVICE_WINDOWS_MAX];
+	u64 forwarded, unanswered, dropped, losses;
 	/* home's */
+	u64 refused_memory, memory_requests, lines;
 	struct op read_op;
 	struct iovec read_iov;
 	bool reading;
@@ -69,9 +78,8 @@ static void see_to_watch(struct device_proxy *p)
 		task_wake(&p->watch_task);
 }
 
-static enum io_status proxy_access(struct device *dev, unsigned region, struct io_access *a)
+static enum io_status forward(struct device_proxy *p, unsigned region, struct io_access *a)
 {
-	struct device_proxy *p = of(dev);
 	unsigned slot = 0;
 
 	while (slot < DEVICE_ACCESSES_MAX && p->pending[slot].token)
@@ -92,18 +100,39 @@ static enum io_status proxy_access(struct device *dev, unsigned region, struct i
 	return IO_PENDING;
 }
 
+static enum io_status proxy_access(struct device *dev, unsigned region, struct io_access *a)
+{
+	struct device_proxy *p = of(dev);
+
+	if (p->config.seen)
+		p->config.seen(p->config.context, region, a);
+	pthread_mutex_lock(&p->lock);
+	enum io_status status = forward(p, region, a);
+
+	pthread_mutex_unlock(&p->lock);
+	return status;
+}
+
 /* ---- its end */
-/* any thread, under the lock: home does the rest */
+/* any thread: home does the rest */
 static void give_up(struct device_proxy *p, int error)
 {
-	if (p->events_fd < 0 || p->broken)
+	pthread_mutex_lock(&p->lock);
+	bool news = p->events_fd >= 0 && !p->broken;
+
+	if (news)
+		p->broken = error;
+	pthread_mutex_unlock(&p->lock);
+	if (!news)
 		return;
-	p->broken = error;
 	atomic_store(&p->watching, true);
 	task_wake(&p->watch_task);
 }
 
-/* home: every waiting access is answered, with nothing. Tokens are completed without the lock: a VP may take it at once. */
+/*
+ * home: every waiting access is answered, with nothing. Tokens are completed without a lock: a VP may take it at once. Who waits
+ * for the answer to a command sees that it is over, and lets go of the device's lock.
+ */
 static void detach(struct device_proxy *p)
 {
 	struct io_token *tokens[DEVICE_ACCESSES_MAX];
@@ -111,6 +140,7 @@ static void detach(struct device_proxy *p)
 	int error;
 
 	device_lock(&p->dev);
+	pthread_mutex_lock(&p->lock);
 	error = p->broken;
 	for (unsigned i = 0; i < DEVICE_ACCESSES_MAX; i++)
 		if (p->pending[i].token) {
@@ -122,6 +152,7 @@ static void detach(struct device_proxy *p)
 	fd_close(&p->events_fd);
 	fd_close(&p->commands_fd);
 	p->losses++;
+	pthread_mutex_unlock(&p->lock);
 	device_unlock(&p->dev);
 	for (unsigned i = 0; i < count; i++)
 		io_complete(tokens[i], ~0ull);
@@ -145,15 +176,18 @@ static int gone(int error)
 }
 
 /* ---- what the device says */
-static bool in_window(const struct device_proxy *p, u64 gpa, u64 len, bool write)
+static bool in_window(struct device_proxy *p, u64 gpa, u64 len, bool write)
 {
-	for (unsigned i = 0; i < p->config.window_count; i++) {
-		const struct device_window *w = &p->config.windows[i];
+	bool found = false;
 
-		if (range_within(gpa, len, w->gpa, w->len) && (!write || w->writable))
-			return true;
+	pthread_mutex_lock(&p->lock);
+	for (unsigned i = 0; i < DEVICE_WINDOWS_MAX && !found; i++) {
+		const struct device_window *w = &p->windows[i];
+
+		found = range_within(gpa, len, w->gpa, w->len) && (!write || w->writable);
 	}
-	return false;
+	pthread_mutex_unlock(&p->lock);
+	return found;
 }
 
 static int on_memory(struct device_proxy *p, const struct device_message *m, struct bytes payload)
@@ -180,14 +214,14 @@ static int on_access_done(struct device_proxy *p, const struct device_message *m
 {
 	struct io_token *token = NULL;
 
-	device_lock(&p->dev);
+	pthread_mutex_lock(&p->lock);
 	for (unsigned i = 0; i < DEVICE_ACCESSES_MAX && !token; i++)
 		if (p->pending[i].token && p->pending[i].id == m->id) {
 			token = p->pending[i].token;
 			p->pending[i].token = NULL;
 			p->pending_count--;
 		}
-	device_unlock(&p->dev);
+	pthread_mutex_unlock(&p->lock);
 	if (!token)
 		return -EPROTO; /* nobody asked */
 	io_complete(token, m->value);
@@ -224,11 +258,11 @@ static void have_read(struct op *op, int result)
 		release(p);
 		return;
 	}
-	device_lock(&p->dev);
+	pthread_mutex_lock(&p->lock);
 	if (error && !p->broken)
 		p->broken = gone(error);
 	error = p->broken;
-	device_unlock(&p->dev);
+	pthread_mutex_unlock(&p->lock);
 	if (error)
 		detach(p);
 	else
@@ -246,10 +280,12 @@ static void read_more(struct device_proxy *p)
 static void watch_fires(struct timer *timer)
 {
 	struct device_proxy *p = container_of(timer, struct device_proxy, watch);
-	u64 now = exec_now_ns(p->config.home);
 	bool more, broken;
 
-	device_lock(&p->dev);
+	/* the time after the lock: else an access that comes in between began in the future */
+	pthread_mutex_lock(&p->lock);
+	u64 now = exec_now_ns(p->config.home);
+
 	for (unsigned i = 0; i < DEVICE_ACCESSES_MAX; i++)
 		if (p->pending[i].token && now - p->pending[i].since_ns >= ACCESS_TIMEOUT_NS && !p->broken)
 			p->broken = -ETIMEDOUT;
@@ -257,7 +293,7 @@ static void watch_fires(struct timer *timer)
 	more = p->pending_count && !broken;
 	if (!more)
 		atomic_store(&p->watching, false);
-	device_unlock(&p->dev);
+	pthread_mutex_unlock(&p->lock);
 	if (broken)
 		end_or_wait(p);
 	else if (more)
@@ -274,45 +310,72 @@ static void watch_runs(struct task *task)
 }
 
 /* ---- commands: the caller waits, under the device's lock */
-static int await_answer(struct device_proxy *p, const struct device_message *question, int timeout_ms, struct bytes *ret)
+static bool is_broken(struct device_proxy *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool broken = p->broken;
+
+	pthread_mutex_unlock(&p->lock);
+	return broken;
+}
+
+/* a packet that is there: 0 or the device's word, -EAGAIN: not the answer */
+static int take_answer(struct device_proxy *p, const struct device_message *question, struct bytes *ret)
 {
 	struct device_message m;
+	ssize_t n = recv(p->commands_fd, p->answer, sizeof(p->answer), MSG_DONTWAIT);
+
+	if (n <= 0)
+		return n ? gone(-errno) : -EPIPE;
+	if (!device_message_parse(bytes_of(p->answer, (size_t)n), DEVICE_ANSWER, &m, ret))
+		return -EPROTO;
+	if (m.id == question->id)
+		return m.type != question->type || m.error == -EAGAIN ? -EPROTO : m.error;
+	/* to an inspection that nobody waited for any more */
+	return m.type == DEVICE_INSPECT ? -EAGAIN : -EPROTO;
+}
+
+/* until a moment, whatever comes meanwhile; looks up now and then, whether home has found that there is nobody to wait for */
+static int await_answer(struct device_proxy *p, const struct device_message *question, u64 timeout_ns, struct bytes *ret)
+{
+	u64 until = now_ns() + timeout_ns; /* the thread's own time: it waits, whatever its executor's time is */
 
 	for (;;) {
 		struct pollfd wait = { .fd = p->commands_fd, .events = POLLIN };
-		int r = poll(&wait, 1, timeout_ms);
+		u64 now = now_ns();
 
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r ? -errno : -ETIMEDOUT;
-		ssize_t n = recv(p->commands_fd, p->answer, sizeof(p->answer), MSG_DONTWAIT);
+		if (now >= until)
+			return -ETIMEDOUT;
+		int r = poll(&wait, 1, (int)(MIN(until - now, LOOK_UP_NS) / 1000000 + 1));
 
-		if (n <= 0)
-			return n ? gone(-errno) : -EPIPE;
-		if (!device_message_parse(bytes_of(p->answer, (size_t)n), DEVICE_ANSWER, &m, ret))
-			return -EPROTO;
-		if (m.id == question->id)
-			return m.type == question->type ? m.error : -EPROTO;
-		/* to an inspection that nobody waited for any more */
-		if (m.type != DEVICE_INSPECT)
-			return -EPROTO;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0)
+			r = take_answer(p, question, ret);
+		else
+			r = is_broken(p) ? -EPIPE : -EAGAIN;
+		if (r != -EAGAIN)
+			return r;
 	}
 }
 
 /* 0 or -errno; when it is not the device's word, the device is given up */
 static int command(struct device_proxy *p, enum device_message_type type, struct bytes payload, u64 value, struct bytes *ret)
 {
-	struct device_message m = { .type = type, .id = ++p->next_id, .len = (u32)payload.left, .value = value };
+	struct device_message m = { .type = type, .len = (u32)payload.left, .value = value };
 	bool look = type == DEVICE_INSPECT;
 
 	*ret = bytes_of(NULL, 0);
-	if (p->commands_fd < 0 || p->broken)
-		return -ENODEV;
-	int r = gone(device_message_send(p->commands_fd, &m, payload.at));
+	pthread_mutex_lock(&p->lock);
+	int r = p->commands_fd < 0 || p->broken ? -ENODEV : 0;
 
+	m.id = ++p->next_id;
+	pthread_mutex_unlock(&p->lock);
+	if (r)
+		return r;
+	r = gone(device_message_send(p->commands_fd, &m, payload.at));
 	if (!r)
-		r = await_answer(p, &m, look ? INSPECT_TIMEOUT_MS : COMMAND_TIMEOUT_MS, ret);
+		r = await_answer(p, &m, look ? INSPECT_TIMEOUT_NS : COMMAND_TIMEOUT_NS, ret);
 	if (r == -EPROTO || r == -EPIPE || (r == -ETIMEDOUT && !look))
 		give_up(p, r);
 	return r;
@@ -368,8 +431,13 @@ static void proxy_inspect(struct device *dev, struct inspect *in)
 	struct device_proxy *p = of(dev);
 	struct bytes node;
 
-	inspect_bool(in, "attached", p->events_fd >= 0 && !p->broken);
-	inspect_u64(in, "pending", p->pending_count);
+	pthread_mutex_lock(&p->lock);
+	bool attached = p->events_fd >= 0 && !p->broken;
+	unsigned pending = p->pending_count;
+
+	pthread_mutex_unlock(&p->lock);
+	inspect_bool(in, "attached", attached);
+	inspect_u64(in, "pending", pending);
 	inspect_count(in, "forwarded", p->forwarded);
 	inspect_count(in, "unanswered", p->unanswered);
 	inspect_count(in, "dropped", p->dropped);
@@ -394,6 +462,7 @@ static void release(struct device_proxy *p)
 	fd_close(&p->events_fd);
 	fd_close(&p->commands_fd);
 	pthread_mutex_destroy(&p->dev.lock);
+	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
 
@@ -403,6 +472,33 @@ static void task_stopped(struct op *op, int result)
 
 	p->stopping = false;
 	release(p);
+}
+
+void device_proxy_set_window(struct device_proxy *p, unsigned index, const struct device_window *window)
+{
+	CHECK(index < DEVICE_WINDOWS_MAX);
+	pthread_mutex_lock(&p->lock);
+	p->windows[index] = *window;
+	pthread_mutex_unlock(&p->lock);
+}
+
+int device_proxy_call(struct device_proxy *p, u64 operation, struct bytes in, void *out, size_t room, size_t *ret_len)
+{
+	struct bytes answer;
+
+	if (in.left > DEVICE_PAYLOAD_MAX)
+		return -E2BIG;
+	device_lock(&p->dev);
+	int r = command(p, DEVICE_CALL, in, operation, &answer);
+
+	if (!r && answer.left > room)
+		r = -ENOSPC;
+	if (!r) {
+		memcpy(out, answer.at, answer.left);
+		*ret_len = answer.left;
+	}
+	device_unlock(&p->dev);
+	return r;
 }
 
 struct device_proxy *device_proxy_create(const struct device_proxy_config *config)
@@ -416,6 +512,9 @@ struct device_proxy *device_proxy_create(const struct device_proxy_config *confi
 	p->dev = (struct device){ .name = config->name, .tag = config->tag, .ops = &proxy_ops, .regions = config->regions,
 				  .region_count = config->region_count, .home = config->home };
 	pthread_mutex_init(&p->dev.lock, NULL);
+	pthread_mutex_init(&p->lock, NULL);
+	for (unsigned i = 0; i < config->window_count; i++)
+		device_proxy_set_window(p, i, &config->windows[i]);
 	p->read_op.done = have_read;
 	p->watch.fire = watch_fires;
 	p->stop_op.done = task_stopped;
@@ -444,11 +543,11 @@ int device_proxy_attach(struct device_proxy *p, int events_fd, int commands_fd)
 	CHECK(p->events_fd < 0 && !p->reading);
 	if (fcntl(commands_fd, F_SETFL, O_NONBLOCK))
 		return -errno;
-	device_lock(&p->dev);
+	pthread_mutex_lock(&p->lock);
 	p->events_fd = events_fd;
 	p->commands_fd = commands_fd;
 	p->broken = 0;
-	device_unlock(&p->dev);
+	pthread_mutex_unlock(&p->lock);
 	read_more(p);
 	return 0;
 }

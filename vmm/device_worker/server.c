@@ -19,7 +19,7 @@ struct device_server {
 	int error;    /* why it ends; 0: it goes on */
 	bool ended;
 	u64 accesses, commands, memory_requests;
-	u8 in[DEVICE_PACKET_MAX], question[DEVICE_PACKET_MAX];
+	u8 in[DEVICE_PACKET_MAX], question[DEVICE_PACKET_MAX], out[DEVICE_PAYLOAD_MAX];
 };
 
 struct device_server *device_server_create(int events_fd, int commands_fd, const struct device_server_ops *ops, void *device)
@@ -234,6 +234,14 @@ static void drain(struct device_server *s)
 	}
 }
 
+static void do_call(struct device_server *s, const struct device_message *m, struct bytes in)
+{
+	size_t len = 0;
+	int r = s->ops->call ? s->ops->call(s->device, m->value, in, s->out, &len) : -ENOTSUP;
+
+	answer(s, m, r, bytes_of(s->out, r ? 0 : len));
+}
+
 static int do_restore(struct device_server *s, struct bytes state)
 {
 	return s->ops->restore ? s->ops->restore(s->device, state) : -ENOTSUP;
@@ -266,6 +274,7 @@ static void do_command(struct device_server *s)
 	case DEVICE_SAVE: do_save(s, &m); return;
 	case DEVICE_RESTORE: answer(s, &m, do_restore(s, payload), bytes_of(NULL, 0)); return;
 	case DEVICE_INSPECT: do_inspect(s, &m, payload); return;
+	case DEVICE_CALL: do_call(s, &m, payload); return;
 	}
 	simple(s, &m, NULL);
 	end(s, 0);

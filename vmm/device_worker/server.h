@@ -26,6 +26,8 @@ struct device_server_ops { /* NULL: this device has no such ability */
 	void (*save)(void *device, struct saver *s);
 	int (*restore)(void *device, struct bytes state);
 	inspect_fn inspect;
+	/* 0 and *ret_len bytes in out (DEVICE_PAYLOAD_MAX of them are there), or -errno */
+	int (*call)(void *device, u64 operation, struct bytes in, u8 *out, size_t *ret_len);
 };
 
 /* the sockets stay the caller's */

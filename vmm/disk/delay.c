@@ -11,8 +11,8 @@ LOG_DOMAIN("disk");
 
 struct delay {
 	struct disk disk;
-	struct disk *below;
-	u64 delay_ns;
+	atomic_uint_fast64_t delay_ns;
+	u32 set_us; /* what inspect reads and writes */
 	atomic_uint waiting;
 	atomic_uint_fast64_t delayed, passed;
 };
@@ -33,7 +33,7 @@ static void fire(struct timer *timer)
 	struct delay *d = of(r->frames[r->depth - 1].disk);
 
 	atomic_fetch_sub_explicit(&d->waiting, 1, memory_order_relaxed);
-	disk_pass(d->below, r);
+	disk_pass(d->disk.below, r);
 }
 
 static void delay_submit(struct disk *disk, struct disk_request *r)
@@ -44,28 +44,30 @@ static void delay_submit(struct disk *disk, struct disk_request *r)
 	if (atomic_fetch_add_explicit(&d->waiting, 1, memory_order_relaxed) >= WAITING_MAX || !disk_push(disk, r, back)) {
 		atomic_fetch_sub_explicit(&d->waiting, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&d->passed, 1, memory_order_relaxed);
-		disk_pass(d->below, r);
+		disk_pass(d->disk.below, r);
 		return;
 	}
 	atomic_fetch_add_explicit(&d->delayed, 1, memory_order_relaxed);
 	r->timer = (struct timer){ .fire = fire };
-	timer_arm(r->exec, &r->timer, exec_now_ns(r->exec) + d->delay_ns);
+	timer_arm(r->exec, &r->timer, exec_now_ns(r->exec) + atomic_load_explicit(&d->delay_ns, memory_order_relaxed));
 }
 
 static void delay_inspect(struct disk *disk, struct inspect *in)
 {
 	struct delay *d = of(disk);
 
-	inspect_u64(in, "delay_ns", d->delay_ns);
+	inspect_rw_u32(in, "delay_us", &d->set_us, 0, 60000000);
+	if (d->set_us != atomic_load(&d->delay_ns) / 1000)
+		atomic_store(&d->delay_ns, d->set_us * 1000ull);
 	inspect_u64(in, "waiting", atomic_load(&d->waiting));
 	inspect_count(in, "delayed", atomic_load(&d->delayed));
 	inspect_count(in, "passed", atomic_load(&d->passed));
-	inspect_child(in, "below", disk_inspect, d->below);
+	inspect_child(in, "below", disk_inspect, d->disk.below);
 }
 
 static void delay_destroy(struct disk *disk)
 {
-	disk_destroy(of(disk)->below);
+	disk_destroy(disk->below);
 	free(of(disk));
 }
 
@@ -81,7 +83,8 @@ struct disk *disk_delay(struct disk *below, u64 delay_ns)
 		return NULL;
 	}
 	disk_like(&d->disk, &ops, "delay", below);
-	d->below = below;
-	d->delay_ns = delay_ns;
+	d->disk.below = below;
+	d->set_us = (u32)(delay_ns / 1000);
+	atomic_store(&d->delay_ns, delay_ns);
 	return &d->disk;
 }

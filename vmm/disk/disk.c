@@ -64,6 +64,23 @@ void disk_like(struct disk *layer, const struct disk_ops *ops, const char *kind,
 	*layer = *below;
 	layer->ops = ops;
 	layer->kind = kind;
+	layer->below = NULL;
+}
+
+bool disk_measure(struct disk *disk)
+{
+	u64 sectors = disk->ops->measure ? disk->ops->measure(disk) : disk->below ? disk_measured(disk->below) : 0;
+
+	if (!sectors || sectors == disk->sectors)
+		return false;
+	disk->sectors = sectors;
+	return true;
+}
+
+u64 disk_measured(struct disk *below)
+{
+	disk_measure(below);
+	return below->sectors;
 }
 
 void disk_inspect(void *object, struct inspect *in)

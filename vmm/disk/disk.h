@@ -55,6 +55,8 @@ struct disk_ops {
 	void (*submit)(struct disk *, struct disk_request *);
 	void (*inspect)(struct disk *, struct inspect *);
 	void (*destroy)(struct disk *);
+	/* how many sectors there are now; NULL: as many as the disk below, or as at first */
+	u64 (*measure)(struct disk *);
 };
 
 #define DISK_ID_MAX 64
@@ -62,8 +64,9 @@ struct disk_ops {
 struct disk {
 	const struct disk_ops *ops;
 	const char *kind;
+	struct disk *below;                /* the layer's; NULL: not a layer, or one of several disks */
 	u32 sector_size;                   /* 512 or 4096 */
-	u64 sectors;
+	_Atomic u64 sectors;               /* disk_measure() may change it at any time: read it once */
 	u32 physical_size;                 /* a multiple of sector_size: what is written without reading first */
 	u32 unmap_granularity;             /* in sectors; 0: unmapped sectors are not given back */
 	bool read_only, unmap_zeroes;      /* unmapped sectors read as zero */
@@ -82,8 +85,15 @@ static inline void disk_pass(struct disk *below, struct disk_request *request) {
 /* NULL is fine; a layer also destroys what is below it. No request may be under way. */
 void disk_destroy(struct disk *disk);
 void disk_inspect(void *disk, struct inspect *in);
-/* geometry and identity of a layer are those of the disk below */
+/* geometry and identity of a layer are those of the disk below; it sets `below` itself */
 void disk_like(struct disk *layer, const struct disk_ops *ops, const char *kind, const struct disk *below);
+/*
+ * Looks how large the disk is now, and all below it; true: not as large as it was. On the home of what is at the bottom; requests
+ * may be under way, and those for what is no more there end with an error. What has no sector at all keeps the size it had.
+ */
+bool disk_measure(struct disk *disk);
+/* for layers: likewise; its sectors */
+u64 disk_measured(struct disk *below);
 static inline u64 disk_bytes(const struct disk *disk) { return disk->sectors * disk->sector_size; }
 const char *disk_op_name(enum disk_op op);
 

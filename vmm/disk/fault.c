@@ -9,7 +9,6 @@ LOG_DOMAIN("disk");
 
 struct fault {
 	struct disk disk;
-	struct disk *below;
 	atomic_uint kind, op_mask, one_in;
 	atomic_int error;
 	atomic_uint_fast64_t random, hits;
@@ -64,7 +63,7 @@ static void fault_submit(struct disk *disk, struct disk_request *r)
 	struct disk_frame *frame;
 
 	if (!hit(f, r->op)) {
-		disk_pass(f->below, r);
+		disk_pass(f->disk.below, r);
 		return;
 	}
 	switch (atomic_load_explicit(&f->kind, memory_order_relaxed)) {
@@ -81,12 +80,14 @@ static void fault_submit(struct disk *disk, struct disk_request *r)
 	case FAULT_MISDIRECT:
 		frame = r->op == DISK_FLUSH ? NULL : disk_push(disk, r, misdirected);
 		if (frame) {
+			u64 sectors = disk->sectors; /* it may have become smaller than the request just now */
+
 			frame->word[0] = r->sector;
-			r->sector = draw(f) % (disk->sectors - r->count + 1);
+			r->sector = draw(f) % (MAX(sectors, r->count) - r->count + 1);
 		}
 		break;
 	}
-	disk_pass(f->below, r);
+	disk_pass(f->disk.below, r);
 }
 
 static void fault_inspect(struct disk *disk, struct inspect *in)
@@ -98,12 +99,12 @@ static void fault_inspect(struct disk *disk, struct inspect *in)
 	inspect_rw_u32(in, "one_in", &f->set_one_in, 0, ~0u);
 	disk_fault_set(disk, f->set_kind, f->set_mask, f->set_one_in, atomic_load(&f->error));
 	inspect_count(in, "hits", atomic_load(&f->hits));
-	inspect_child(in, "below", disk_inspect, f->below);
+	inspect_child(in, "below", disk_inspect, f->disk.below);
 }
 
 static void fault_destroy(struct disk *disk)
 {
-	disk_destroy(of(disk)->below);
+	disk_destroy(disk->below);
 	free(of(disk));
 }
 
@@ -132,7 +133,7 @@ struct disk *disk_fault(struct disk *below, u64 seed)
 		return NULL;
 	}
 	disk_like(&f->disk, &ops, "fault", below);
-	f->below = below;
+	f->disk.below = below;
 	atomic_store(&f->random, seed);
 	atomic_store(&f->error, -EIO);
 	return &f->disk;

@@ -12,7 +12,6 @@ LOG_DOMAIN("disk");
 
 struct stats {
 	struct disk disk;
-	struct disk *below;
 	atomic_uint under_way;
 	struct per_op {
 		atomic_uint_fast64_t count, bytes, errors, fua, latency[BUCKETS];
@@ -57,7 +56,7 @@ static void stats_submit(struct disk *disk, struct disk_request *r)
 		frame->word[0] = exec_now_ns(r->exec);
 		atomic_fetch_add_explicit(&s->under_way, 1, memory_order_relaxed);
 	}
-	disk_pass(s->below, r);
+	disk_pass(s->disk.below, r);
 }
 
 static void op_inspect(void *object, struct inspect *in)
@@ -85,12 +84,12 @@ static void stats_inspect(struct disk *disk, struct inspect *in)
 	inspect_u64(in, "under_way", atomic_load(&s->under_way));
 	for (unsigned i = 0; i < DISK_OPS; i++)
 		inspect_child(in, disk_op_name(i), op_inspect, &s->per_op[i]);
-	inspect_child(in, "below", disk_inspect, s->below);
+	inspect_child(in, "below", disk_inspect, s->disk.below);
 }
 
 static void stats_destroy(struct disk *disk)
 {
-	disk_destroy(of(disk)->below);
+	disk_destroy(disk->below);
 	free(of(disk));
 }
 
@@ -106,6 +105,6 @@ struct disk *disk_stats(struct disk *below)
 		return NULL;
 	}
 	disk_like(&s->disk, &ops, "stats", below);
-	s->below = below;
+	s->disk.below = below;
 	return &s->disk;
 }

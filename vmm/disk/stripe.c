@@ -107,7 +107,22 @@ static void stripe_destroy(struct disk *disk)
 	free(of(disk));
 }
 
-static const struct disk_ops ops = { .submit = stripe_submit, .inspect = stripe_inspect, .destroy = stripe_destroy };
+static u64 stripe_measure(struct disk *disk)
+{
+	struct stripe *s = of(disk);
+	u64 smallest = ~0ull;
+
+	for (unsigned i = 0; i < s->count; i++) {
+		u64 sectors = disk_measured(s->columns[i]);
+
+		smallest = MIN(smallest, sectors);
+	}
+	return smallest / s->chunk * s->chunk * s->count;
+}
+
+static const struct disk_ops ops = {
+	.submit = stripe_submit, .inspect = stripe_inspect, .destroy = stripe_destroy, .measure = stripe_measure,
+};
 
 struct disk *disk_stripe(struct disk **columns, unsigned count, u32 chunk, const struct guid *id)
 {

@@ -12,7 +12,6 @@ LOG_DOMAIN("disk");
 
 struct trace {
 	struct disk disk;
-	struct disk *below;
 	atomic_uint next;
 	struct entry {
 		u64 sector, count;
@@ -43,7 +42,7 @@ static void trace_submit(struct disk *disk, struct disk_request *r)
 	t->entries[i] = (struct entry){ r->sector, r->count, (u8)r->op, (u8)r->flags, UNDER_WAY };
 	if (frame)
 		frame->word[0] = i;
-	disk_pass(t->below, r);
+	disk_pass(t->disk.below, r);
 }
 
 static void trace_inspect(struct disk *disk, struct inspect *in)
@@ -61,12 +60,12 @@ static void trace_inspect(struct disk *disk, struct inspect *in)
 			 (unsigned long long)e->sector, (unsigned long long)e->count, e->result);
 		inspect_str(in, name, e->result == UNDER_WAY ? "under way" : text);
 	}
-	inspect_child(in, "below", disk_inspect, t->below);
+	inspect_child(in, "below", disk_inspect, t->disk.below);
 }
 
 static void trace_destroy(struct disk *disk)
 {
-	disk_destroy(of(disk)->below);
+	disk_destroy(disk->below);
 	free(of(disk));
 }
 
@@ -82,6 +81,6 @@ struct disk *disk_trace(struct disk *below)
 		return NULL;
 	}
 	disk_like(&t->disk, &ops, "trace", below);
-	t->below = below;
+	t->disk.below = below;
 	return &t->disk;
 }

@@ -9,8 +9,7 @@ LOG_DOMAIN("disk");
 
 struct view {
 	struct disk disk;
-	struct disk *below;
-	u64 first;
+	u64 first, wanted; /* wanted: sectors of a partition; 0: all */
 };
 
 static struct view *of(struct disk *disk)
@@ -29,7 +28,7 @@ static void view_submit(struct disk *disk, struct disk_request *r)
 	struct view *v = of(disk);
 
 	if (!v->first || r->op == DISK_FLUSH) {
-		disk_pass(v->below, r);
+		disk_pass(v->disk.below, r);
 		return;
 	}
 	if (!disk_push(disk, r, moved_back)) {
@@ -37,22 +36,33 @@ static void view_submit(struct disk *disk, struct disk_request *r)
 		return;
 	}
 	r->sector += v->first;
-	disk_pass(v->below, r);
+	disk_pass(v->disk.below, r);
 }
 
 static void view_inspect(struct disk *disk, struct inspect *in)
 {
 	inspect_u64(in, "first", of(disk)->first);
-	inspect_child(in, "below", disk_inspect, of(disk)->below);
+	inspect_child(in, "below", disk_inspect, disk->below);
 }
 
 static void view_destroy(struct disk *disk)
 {
-	disk_destroy(of(disk)->below);
+	disk_destroy(disk->below);
 	free(of(disk));
 }
 
-static const struct disk_ops ops = { .submit = view_submit, .inspect = view_inspect, .destroy = view_destroy };
+/* a partition is never more than it was made, and less when the disk below ends within it */
+static u64 view_measure(struct disk *disk)
+{
+	struct view *v = of(disk);
+	u64 below = disk_measured(v->disk.below), there = below > v->first ? below - v->first : 0;
+
+	return v->wanted ? MIN(v->wanted, there) : there;
+}
+
+static const struct disk_ops ops = {
+	.submit = view_submit, .inspect = view_inspect, .destroy = view_destroy, .measure = view_measure,
+};
 
 static struct view *create(struct disk *below, const char *kind)
 {
@@ -64,7 +74,7 @@ static struct view *create(struct disk *below, const char *kind)
 		return NULL;
 	}
 	disk_like(&v->disk, &ops, kind, below);
-	v->below = below;
+	v->disk.below = below;
 	return v;
 }
 
@@ -92,6 +102,7 @@ struct disk *disk_partition(struct disk *below, u64 first, u64 sectors, const st
 	if (!v)
 		return NULL;
 	v->first = first;
+	v->wanted = sectors;
 	v->disk.sectors = sectors;
 	v->disk.id = *id;
 	return &v->disk;

@@ -189,6 +189,12 @@ u64 hcl_gpr(struct hcl_vp *vp, enum hv_gpr gpr)
 	return value;
 }
 
+void hcl_gprs(struct hcl_vp *vp, u64 ret[HV_GPR_COUNT])
+{
+	memcpy(ret, slot(vp, HV_RAX), HV_GPR_COUNT * sizeof(*ret));
+	ret[HV_RSP] = hcl_gpr(vp, HV_RSP); /* its slot is CR2's */
+}
+
 void hcl_set_gpr(struct hcl_vp *vp, enum hv_gpr gpr, u64 value)
 {
 	if (gpr != HV_RSP) {
@@ -247,15 +253,9 @@ static int fill_segment(struct hcl_vp *vp, u32 name, struct hv_segment *ret)
 	return r;
 }
 
-const struct hv_register_page *hcl_state(struct hcl_vp *vp)
+/* register by register, where the hypervisor fills no page; apart, so that the others do not pay for its large variables */
+static __attribute__((noinline)) int fill_shadow(struct hcl_vp *vp)
 {
-	struct hv_register_page *s = &vp->shadow, got = { 0 };
-	int r;
-
-	if (page_usable(vp))
-		return vp->page;
-	if (vp->shadow_valid)
-		return s;
 	static const struct { u32 name; size_t at; } words[] = {
 		{ HV_X64_REGISTER_RIP, offsetof(struct hv_register_page, rip) },
 		{ HV_X64_REGISTER_RFLAGS, offsetof(struct hv_register_page, rflags) },
@@ -268,21 +268,32 @@ const struct hv_register_page *hcl_state(struct hcl_vp *vp)
 		{ HV_REGISTER_INTERRUPT_STATE, offsetof(struct hv_register_page, interrupt_state) },
 	};
 
+	struct hv_register_page got = { 0 };
+	int r = 0;
+
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		u64 value;
 
 		r = hcl_get64(vp, words[i].name, &value);
 		if (r)
-			return NULL;
+			return r;
 		memcpy((u8 *)&got + words[i].at, &value, sizeof(value));
 	}
 	struct hv_segment segments[6];
 
-	for (u32 i = 0; i < 6; i++)
-		if (fill_segment(vp, HV_X64_REGISTER_ES + i, &segments[i]))
-			return NULL;
+	for (u32 i = 0; !r && i < 6; i++)
+		r = fill_segment(vp, HV_X64_REGISTER_ES + i, &segments[i]);
+	if (r)
+		return r;
 	memcpy((u8 *)&got + offsetof(struct hv_register_page, es), segments, sizeof(segments));
-	*s = got;
+	vp->shadow = got;
 	vp->shadow_valid = true;
-	return s;
+	return 0;
+}
+
+const struct hv_register_page *hcl_state(struct hcl_vp *vp)
+{
+	if (page_usable(vp))
+		return vp->page;
+	return vp->shadow_valid || !fill_shadow(vp) ? &vp->shadow : NULL;
 }

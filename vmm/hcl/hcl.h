@@ -79,6 +79,8 @@ int hcl_set64(struct hcl_vp *vp, u32 name, u64 value) __must_check;
 void hcl_exit_begin(struct hcl_vp *vp);
 /* GPRs, shared by the VTLs, live in the run page; RSP is VTL0's own and lives in the register page */
 u64 hcl_gpr(struct hcl_vp *vp, enum hv_gpr gpr);
+/* all of them */
+void hcl_gprs(struct hcl_vp *vp, u64 ret[HV_GPR_COUNT]);
 void hcl_set_gpr(struct hcl_vp *vp, enum hv_gpr gpr, u64 value);
 /* RIP and RFLAGS of VTL0: through the page's dirty bits, else by hypercall. -errno only in the latter case. */
 int hcl_set_rip(struct hcl_vp *vp, u64 rip) __must_check;

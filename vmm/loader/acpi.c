@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "spec/tpm_crb.h"
 #include "vmm/chipset/chipset.h"
+#include "vmm/chipset/watchdog.h"
 #include "vmm/loader/aml.h"
 #include "vmm/loader/loader.h"
 #include "vmm/mem/places.h"
@@ -132,6 +134,42 @@ static void pci_device(struct aml *a)
 	aml_close(a, device);
 }
 
+/* VM Generation ID (Microsoft, 2012); the names are those of Hyper-V's own tables (mu_msvm MsvmPkg/AcpiTables/Dsdt.asl) */
+static void generation_id_device(struct aml *a)
+{
+	static const char *const ids[] = { "VM_Gen_Counter", "VMGENCTR", "Hyper_V_Gen_Counter_V1" };
+	u64 at = places[PLACE_GENERATION_ID].base;
+	size_t device = aml_device(a, "GENC"), package;
+
+	aml_name(a, "_HID");
+	aml_string(a, "MSFT1002");
+	aml_name(a, "_CID");
+	package = aml_package(a, ARRAY_SIZE(ids));
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		aml_string(a, ids[i]);
+	aml_close(a, package);
+	aml_name(a, "_UID");
+	aml_integer(a, 0);
+	aml_name(a, "_DDN");
+	aml_string(a, "VM_Gen_Counter");
+	aml_name(a, "ADDR");
+	package = aml_package(a, 2);
+	aml_integer(a, (u32)at);
+	aml_integer(a, at >> 32);
+	aml_close(a, package);
+	aml_close(a, device);
+}
+
+/* Notify (\_SB.GENC, 0x80): the value is another */
+static void generation_id_event(struct aml *a)
+{
+	size_t scope = aml_scope(a, "\\_GPE"), method = aml_method(a, "_E00", 0);
+
+	aml_put(a, "\x86\\\x2e_SB_GENC\x0a\x80", 13);
+	aml_close(a, method);
+	aml_close(a, scope);
+}
+
 static u64 dsdt(struct build *b, const struct partition_layout *l, const struct loader_machine *machine)
 {
 	size_t at = begin(b, "DSDT", 2);
@@ -157,6 +195,8 @@ static u64 dsdt(struct build *b, const struct partition_layout *l, const struct 
 	vmbus_device(a, l);
 	if (machine->pci)
 		pci_device(a);
+	if (machine->tpm)
+		acpi_tpm_device(a);
 	com_device(a, "COM1", 1, 0x3f8, 4);
 	com_device(a, "COM2", 2, 0x2f8, 3);
 	size_t rtc = aml_device(a, "RTC0");
@@ -169,7 +209,9 @@ static u64 dsdt(struct build *b, const struct partition_layout *l, const struct 
 	aml_res_irq(a, 8);
 	aml_crs_close(a, crs);
 	aml_close(a, rtc);
+	generation_id_device(a);
 	aml_close(a, sb);
+	generation_id_event(a);
 	return end(b, at);
 }
 
@@ -190,9 +232,11 @@ static u64 fadt(struct build *b, u64 dsdt_gpa)
 	memcpy(f + 56, &(u32){ PM_STATUS_PORT }, 4);
 	memcpy(f + 64, &(u32){ PM_CONTROL_PORT }, 4);
 	memcpy(f + 76, &(u32){ PM_TIMER_PORT }, 4);
+	memcpy(f + 80, &(u32){ PM_GPE_PORT }, 4);
 	f[88] = 4; /* PM1 event length */
 	f[89] = 2; /* PM1 control length */
 	f[91] = 4; /* PM timer length */
+	f[92] = 4; /* GPE 0 length */
 	memcpy(f + 96, &(u16){ 101 }, 2);   /* C2 and C3 are not there */
 	memcpy(f + 98, &(u16){ 1001 }, 2);
 	f[108] = 0x32; /* RTC century */
@@ -213,6 +257,7 @@ static u64 fadt(struct build *b, u64 dsdt_gpa)
 	generic_address(b, 0, 0, 0);
 	generic_address(b, 0, 0, 0);
 	generic_address(b, 32, 3, PM_TIMER_PORT);
+	generic_address(b, 32, 1, PM_GPE_PORT);
 	while (b->a.len - at < HEADER_LEN + room && !b->a.failed)
 		aml_byte(&b->a, 0);
 	return end(b, at);
@@ -290,19 +335,78 @@ static u64 slit(struct build *b, const struct partition_layout *l)
 	return end(b, at);
 }
 
+static void wdat_entry(struct build *b, u8 action, u8 instruction, u16 port, u32 value, u32 mask)
+{
+	aml_put(&b->a, (u8[]){ action, instruction, 0, 0 }, 4);
+	generic_address(b, 32, 3, port);
+	u32_put(b, value);
+	u32_put(b, mask);
+}
+
+/* Hardware Watchdog Timers, Microsoft, 1.01: what to do to the watchdog's ports for each action. A register is chosen first. */
+static u64 wdat(struct build *b)
+{
+	enum { READ_VALUE, READ_COUNT, WRITE_VALUE, WRITE_COUNT, PRESERVE = 0x80 };
+	static const struct { u8 action, instruction, reg; u32 value, mask; } actions[] = {
+		{ 0x01, WRITE_VALUE | PRESERVE, WATCHDOG_CONFIG, WATCHDOG_CONFIGURED | WATCHDOG_ENABLED, 0xf }, /* begin again */
+		{ 0x05, READ_COUNT, WATCHDOG_COUNT, ~0u, ~0u },
+		{ 0x06, WRITE_COUNT, WATCHDOG_COUNT, ~0u, ~0u },
+		{ 0x08, READ_VALUE, WATCHDOG_CONFIG, WATCHDOG_CONFIGURED | WATCHDOG_ENABLED, 0xf }, /* does it run? */
+		{ 0x09, WRITE_VALUE | PRESERVE, WATCHDOG_CONFIG, WATCHDOG_CONFIGURED | WATCHDOG_ENABLED, 0xf },
+		{ 0x0a, READ_VALUE, WATCHDOG_CONFIG, WATCHDOG_CONFIGURED, 0xf }, /* is it stopped? */
+		{ 0x0b, WRITE_VALUE | PRESERVE, WATCHDOG_CONFIG, WATCHDOG_CONFIGURED, 0xf },
+		{ 0x20, READ_VALUE, WATCHDOG_CONFIG, WATCHDOG_BOOT_STATUS, 0xf00 }, /* was it the last reset? */
+		{ 0x21, WRITE_VALUE | PRESERVE, WATCHDOG_CONFIG, WATCHDOG_BOOT_STATUS, 0xf00 },
+	};
+	size_t at = begin(b, "WDAT", 1);
+
+	u32_put(b, 32); /* what follows up to the entries */
+	u16_put(b, 0xff); /* not on PCI */
+	aml_put(&b->a, (u8[]){ 0xff, 0xff, 0xff, 0, 0, 0 }, 6);
+	u32_put(b, 1000); /* ms */
+	u32_put(b, WATCHDOG_MAX_COUNT);
+	u32_put(b, WATCHDOG_MIN_COUNT);
+	aml_put(&b->a, (u8[]){ 0x81, 0, 0, 0 }, 4); /* it is there, and stops in sleep states */
+	u32_put(b, 2 * ARRAY_SIZE(actions));
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
+		wdat_entry(b, actions[i].action, WRITE_VALUE, WATCHDOG_PORT, actions[i].reg, ~0u);
+		wdat_entry(b, actions[i].action, actions[i].instruction, WATCHDOG_PORT + 4, actions[i].value, actions[i].mask);
+	}
+	return end(b, at);
+}
+
+/* TCG ACPI Specification 1.4, 8.3; the registers are those that VTL0 reads by itself, the log is what was measured before it */
+static u64 tpm2(struct build *b)
+{
+	size_t at = begin(b, "TPM2", TPM2_TABLE_REVISION);
+
+	u32_put(b, 0); /* platform class: client */
+	u64_put(b, places[PLACE_TPM_REGISTERS].base + CRB_CONTROL_AREA);
+	u32_put(b, TPM2_START_METHOD_CRB);
+	for (unsigned i = 0; i < 3; i++)
+		u32_put(b, 0); /* parameters of the start method: none */
+	u32_put(b, (u32)places[PLACE_EVENT_LOG].len);
+	u64_put(b, places[PLACE_EVENT_LOG].base);
+	return end(b, at);
+}
+
 int acpi_build(const struct partition_layout *layout, const struct loader_machine *machine, u64 gpa, struct acpi_tables *t)
 {
 	struct build b = { .a = { t->buf, 0, t->room, false }, .gpa = gpa };
 	u8 rsdp[36] = "RSD PTR ";
 
 	aml_put(&b.a, rsdp, sizeof(rsdp)); /* its place; filled in below */
-	u64 d = dsdt(&b, layout, machine), tables[4] = { fadt(&b, d), madt(&b, layout) };
+	u64 d = dsdt(&b, layout, machine), tables[6] = { fadt(&b, d), madt(&b, layout) };
 	unsigned count = 2;
 
 	if (layout->node_count > 1) {
 		tables[count++] = srat(&b, layout);
 		tables[count++] = slit(&b, layout);
 	}
+	if (machine->watchdog)
+		tables[count++] = wdat(&b);
+	if (machine->tpm)
+		tables[count++] = tpm2(&b);
 	size_t at = begin(&b, "XSDT", 1);
 
 	aml_put(&b.a, tables, count * sizeof(tables[0]));

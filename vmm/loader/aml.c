@@ -55,6 +55,15 @@ size_t aml_device(struct aml *a, const char *name)
 	return mark;
 }
 
+size_t aml_package(struct aml *a, unsigned count)
+{
+	aml_byte(a, 0x12);
+	size_t mark = open_package(a);
+
+	aml_byte(a, (u8)count);
+	return mark;
+}
+
 void aml_name(struct aml *a, const char *name)
 {
 	aml_byte(a, 0x08);
@@ -102,6 +111,75 @@ void aml_eisa(struct aml *a, const char *id)
 	aml_put(a, &value, 4);
 }
 
+void aml_buffer(struct aml *a, const void *data, u8 len)
+{
+	aml_byte(a, 0x11);
+	size_t mark = open_package(a);
+
+	aml_put(a, (u8[]){ 0x0a, len }, 2);
+	aml_put(a, data, len);
+	aml_close(a, mark);
+}
+
+size_t aml_method(struct aml *a, const char *name, u8 arguments)
+{
+	aml_byte(a, 0x14);
+	size_t mark = open_package(a);
+
+	aml_put(a, name, 4);
+	aml_byte(a, arguments | 8);
+	return mark;
+}
+
+void aml_ports(struct aml *a, const char *region, u16 base, u8 len, const char *fields)
+{
+	aml_put(a, "\x5b\x80", 2);
+	aml_put(a, region, 4);
+	aml_byte(a, 1); /* system I/O */
+	aml_integer(a, base);
+	aml_integer(a, len);
+	aml_put(a, "\x5b\x81", 2);
+	size_t mark = open_package(a);
+
+	aml_put(a, region, 4);
+	aml_byte(a, 3); /* 32 bits at a time, no lock, what is beside is kept */
+	for (; *fields; fields += 4) {
+		aml_put(a, fields, 4);
+		aml_byte(a, 32);
+	}
+	aml_close(a, mark);
+}
+
+size_t aml_if(struct aml *a)
+{
+	aml_byte(a, AML_IF);
+	return open_package(a);
+}
+
+size_t aml_if_argument(struct aml *a, u8 argument, u64 value)
+{
+	size_t mark = aml_if(a);
+
+	aml_put(a, (u8[]){ AML_EQUAL, (u8)(AML_ARG0 + argument) }, 2);
+	aml_integer(a, value);
+	return mark;
+}
+
+size_t aml_if_argument_is(struct aml *a, u8 argument, const void *bytes, u8 len)
+{
+	size_t mark = aml_if(a);
+
+	aml_put(a, (u8[]){ AML_EQUAL, (u8)(AML_ARG0 + argument) }, 2);
+	aml_buffer(a, bytes, len);
+	return mark;
+}
+
+void aml_return_integer(struct aml *a, u64 value)
+{
+	aml_byte(a, AML_RETURN);
+	aml_integer(a, value);
+}
+
 size_t aml_crs_open(struct aml *a)
 {
 	aml_name(a, "_CRS");
@@ -135,6 +213,14 @@ void aml_res_irq(struct aml *a, unsigned line)
 	const u8 raw[] = { 0x22, (u8)(1u << line), (u8)(1u << line >> 8) };
 
 	aml_put(a, raw, sizeof(raw));
+}
+
+/* Memory32Fixed (6.4.3.4), writable */
+void aml_res_memory(struct aml *a, u32 base, u32 len)
+{
+	aml_put(a, "\x86\x09\x00\x01", 4);
+	aml_put(a, &base, sizeof(base));
+	aml_put(a, &len, sizeof(len));
 }
 
 /* Word address space (6.4.3.5.3): min and max fixed, positive decode */

@@ -13,6 +13,7 @@ LOG_DOMAIN("loader");
 #define SECTOR 512u
 #define E820_ACPI 3u
 #define IDENTITY_GIB 4u
+#define LOW_RAM_END 0xa0000u
 
 struct load {
 	struct guest *guest;
@@ -46,6 +47,11 @@ static int read_config(struct load *l)
 	return 0;
 }
 
+static bool is_kept(const struct load *l, const struct place *p)
+{
+	return p->kind == PLACE_RAM_ACPI || (p->kind == PLACE_RAM_RESERVED && (l->machine->tpm || !place_is_tpms(p)));
+}
+
 static int check_kernel(struct load *l)
 {
 	struct setup_header *h = &l->bp.hdr;
@@ -64,6 +70,10 @@ static int check_kernel(struct load *l)
 			       (unsigned long long)l->kernel_len, (unsigned long long)l->kernel_file_len);
 	l->kernel_room = MAX(h->init_size, l->kernel_len);
 	l->kernel_at = h->pref_address;
+	for (unsigned i = 0; i < PLACE_COUNT; i++)
+		if (is_kept(l, &places[i]) && ranges_overlap(l->kernel_at, l->kernel_room, places[i].base, places[i].len))
+			return log_err(-ENOSPC, "the kernel wants to be at %#llx, where the %s is",
+				       (unsigned long long)l->kernel_at, places[i].name);
 	if (!guest_range(l->guest, l->kernel_at, l->kernel_room))
 		return log_err(-ENOSPC, "no room for the kernel at %#llx + %#llx", (unsigned long long)l->kernel_at,
 			       (unsigned long long)l->kernel_room);
@@ -126,28 +136,24 @@ static int add_e820(struct load *l, u64 base, u64 end, u32 type)
 	return 0;
 }
 
-/* below 1 MiB the table of places says what is kept; the hole from 640 KiB on is not RAM to a PC's guest */
-static int low_memory(struct load *l, u64 end)
+/* [base, end) is RAM (or, to a PC's guest, a hole), but for what the table of places keeps; that is told as it is */
+static int add_memory(struct load *l, u64 base, u64 end, bool ram)
 {
-	u64 at = 0, limit = MIN(end, (u64)0xa0000);
+	u64 at = base;
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < PLACE_COUNT; i++) {
 		const struct place *p = &places[i];
 
-		if (p->kind != PLACE_RAM_RESERVED && p->kind != PLACE_RAM_ACPI)
+		if (!is_kept(l, p) || !range_within(p->base, p->len, base, end - base))
 			continue;
-		if (p->base < limit) {
+		if (ram)
 			r = add_e820(l, at, p->base, E820_RAM);
-			at = p->base + p->len;
-		} else if (at < limit) {
-			r = add_e820(l, at, limit, E820_RAM);
-			at = limit;
-		}
 		if (!r)
 			r = add_e820(l, p->base, p->base + p->len, p->kind == PLACE_RAM_ACPI ? E820_ACPI : E820_RESERVED);
+		at = p->base + p->len;
 	}
-	return r;
+	return r || !ram ? r : add_e820(l, at, end, E820_RAM);
 }
 
 static int memory_map(struct load *l)
@@ -159,10 +165,13 @@ static int memory_map(struct load *l)
 		u64 base = range->base, end = base + range->len;
 
 		if (range->type == OPENHCL_MEMORY_VTL0) {
-			if (base == 0)
-				r = low_memory(l, end);
+			if (base == 0) {
+				r = add_memory(l, 0, LOW_RAM_END, true);
+				if (!r)
+					r = add_memory(l, LOW_RAM_END, 1 * MiB, false);
+			}
 			if (!r)
-				r = add_e820(l, MAX(base, 1 * MiB), end, E820_RAM);
+				r = add_memory(l, MAX(base, 1 * MiB), end, true);
 		} else if (layout_is_vtl2(range->type)) {
 			r = add_e820(l, base, end, E820_RESERVED);
 		}
@@ -206,6 +215,23 @@ static int start_state(struct load *l, struct loader_entry *e)
 	*e = (struct loader_entry){ .rip = l->kernel_at + 0x200, .rsi = places[PLACE_BOOT_PARAMS].base, .cr3 = base,
 				    .gdt_base = places[PLACE_GDT].base, .gdt_limit = sizeof(gdt) - 1 };
 	return r ? log_err(r, "start-up tables") : 0;
+}
+
+int loader_parts(struct guest *guest, struct loader_parts *ret)
+{
+	struct load l = { .guest = guest };
+	int r = read_config(&l);
+
+	if (r)
+		return r;
+	ret->kernel = (struct loader_part){ l.kernel_file, l.kernel_file_len };
+	ret->initrd = (struct loader_part){ l.initrd, l.initrd_len };
+	ret->command_line[0] = 0;
+	if (l.info.command_line.page_count &&
+	    guest_read(guest, l.info.command_line.base_page_number << PAGE_SHIFT, ret->command_line, BOOT_COMMAND_LINE_SIZE - 1))
+		return log_err(-EFAULT, "command line");
+	ret->command_line[BOOT_COMMAND_LINE_SIZE - 1] = 0;
+	return 0;
 }
 
 int loader_load(struct guest *guest, const struct partition_layout *layout, const struct loader_machine *machine,

@@ -147,7 +147,8 @@ int layout_parse(const void *fdt, size_t len, struct partition_layout *ret)
 
 	if (!l)
 		return log_err(-ENOMEM, "layout");
-	if (len < sizeof(struct fdt_header) || fdt_check_full(fdt, len))
+	/* of an older version libfdt 1.6.1 reads the root's name through a null pointer (fdt_check_full) */
+	if (len < sizeof(struct fdt_header) || fdt_version(fdt) < 17 || fdt_check_full(fdt, len))
 		r = log_err(-EPROTO, "device tree of %zu bytes is malformed", len);
 	else
 		r = parse_openhcl(fdt, l);

@@ -38,3 +38,17 @@ int protect_vtl2(struct hcl *hcl, const struct partition_layout *layout, u64 *re
 	*ret_pages = total;
 	return 0;
 }
+
+int protect_read_only(struct hcl *hcl, u64 gpa)
+{
+	struct hv_modify_vtl_protection_mask head = {
+		.partition_id = HV_PARTITION_ID_SELF,
+		.map_flags = HV_MAP_READ | HV_MAP_KERNEL_EXECUTE | HV_MAP_USER_EXECUTE,
+		.input_vtl = HV_INPUT_VTL_USE_TARGET | 0,
+	};
+	u64 page = gpa >> PAGE_SHIFT;
+	u16 status;
+	int e = hcl_call_rep(hcl, HVCALL_MODIFY_VTL_PROTECTION_MASK, &head, sizeof(head), &page, sizeof(page), 1, &status);
+
+	return e ? log_err(e, "protect page %#llx from writes: status %#x", (unsigned long long)page, status) : 0;
+}

@@ -172,7 +172,7 @@ static bool segments_fit(const struct nvme_request *r, u64 len)
 	return sum == len && r->segment_count;
 }
 
-static const struct nvme_namespace *find(const struct nvme *n, u32 nsid)
+const struct nvme_namespace *nvme_namespace_of(const struct nvme *n, u32 nsid)
 {
 	const struct namespaces *t = n->known;
 
@@ -193,7 +193,7 @@ static void request_done(struct nvme_io *io, int result, u32 dw0)
 /* 0, or why not */
 static int build(struct nvme *n, struct nvme_request *r)
 {
-	const struct nvme_namespace *s = find(n, r->nsid);
+	const struct nvme_namespace *s = nvme_namespace_of(n, r->nsid);
 	static const u8 opcodes[] = { [NVME_READ] = NVME_IO_READ, [NVME_WRITE] = NVME_IO_WRITE, [NVME_FLUSH] = NVME_IO_FLUSH,
 				      [NVME_WRITE_ZEROES] = NVME_IO_WRITE_ZEROES, [NVME_DEALLOCATE] = NVME_IO_DSM };
 	struct nvme_command *c = &r->io.command;

@@ -133,6 +133,7 @@ struct nvme_queue *nvme_queue_of(struct nvme *n, u32 exec_index);
 /* home */
 u32 nvme_namespace_count(const struct nvme *n);
 const struct nvme_namespace *nvme_namespace_at(const struct nvme *n, u32 i);
+const struct nvme_namespace *nvme_namespace_of(const struct nvme *n, u32 nsid);
 u32 nvme_max_transfer(const struct nvme *n);
 bool nvme_has_write_cache(const struct nvme *n);
 /* commands that a controller need not have: NVME_WRITE_ZEROES and NVME_DEALLOCATE end with -EOPNOTSUPP without them */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/log/log.h"
 
@@ -11,7 +12,8 @@ LOG_DOMAIN("disk");
 #define SLOTS_MAX 32u                                /* of a queue */
 #define SLOTS_MIN 4u
 #define SLOTS_ALL 256u                               /* of all queues, about */
-#define BOUNCE_LEN (16 * KiB)
+#define BOUNCE_LEN (16 * KiB)                        /* of a slot */
+#define BOUNCE_SHARE 32u                             /* of a disk's slots together: at most such a part of memory */
 #define SEGMENTS_MAX (NVME_TRANSFER_MAX / PAGE_SIZE + 2)
 #define ZEROES_MAX 65536u                            /* blocks of a command */
 
@@ -360,9 +362,25 @@ static void nvme_disk_destroy(struct disk *disk)
 	free(d);
 }
 
+/* with blocks of another size it is no disk of ours any more: then it stays what it was, and the device refuses */
+static u64 nvme_disk_measure(struct disk *disk)
+{
+	const struct nvme_namespace *s = nvme_namespace_of(of(disk)->nvme, of(disk)->nsid);
+
+	return s && s->block_size == disk->sector_size ? s->blocks : 0;
+}
+
 static const struct disk_ops ops = {
-	.submit = nvme_disk_submit, .inspect = nvme_disk_inspect, .destroy = nvme_disk_destroy,
+	.submit = nvme_disk_submit, .inspect = nvme_disk_inspect, .destroy = nvme_disk_destroy, .measure = nvme_disk_measure,
 };
+
+/* of a VTL2 of 32 MiB some 20 MiB are left for all it does */
+static u32 slots_of_all(void)
+{
+	u64 memory = (u64)sysconf(_SC_PHYS_PAGES) * PAGE_SIZE;
+
+	return (u32)MIN((u64)SLOTS_ALL, memory / BOUNCE_SHARE / BOUNCE_LEN);
+}
 
 static int add_lane(struct nvme_disk *d, u32 index)
 {
@@ -407,14 +425,6 @@ static struct guid id_of(const struct nvme_namespace *s, const struct guid *cont
 	return id;
 }
 
-static const struct nvme_namespace *namespace_of(const struct nvme_disk_config *config)
-{
-	for (u32 i = 0; i < nvme_namespace_count(config->nvme); i++)
-		if (nvme_namespace_at(config->nvme, i)->nsid == config->nsid)
-			return nvme_namespace_at(config->nvme, i);
-	return NULL;
-}
-
 static int fill(struct nvme_disk *d, const struct nvme_disk_config *config, const struct nvme_namespace *s)
 {
 	bool deallocates = s->deallocates && nvme_has_deallocate(config->nvme);
@@ -434,7 +444,7 @@ static int fill(struct nvme_disk *d, const struct nvme_disk_config *config, cons
 		d->execs[i] = config->execs[i];
 		queues += nvme_queue_of(config->nvme, i) != NULL;
 	}
-	d->slot_count = MIN(SLOTS_MAX, MAX(SLOTS_MIN, SLOTS_ALL / MAX(queues, 1u)));
+	d->slot_count = MIN(SLOTS_MAX, MAX(SLOTS_MIN, slots_of_all() / MAX(queues, 1u)));
 	for (u32 i = 0; !r && i < queues; i++)
 		r = add_lane(d, i);
 	return r ? r : queues ? 0 : -ENODEV;
@@ -442,7 +452,7 @@ static int fill(struct nvme_disk *d, const struct nvme_disk_config *config, cons
 
 struct disk *nvme_disk_create(const struct nvme_disk_config *config)
 {
-	const struct nvme_namespace *s = namespace_of(config);
+	const struct nvme_namespace *s = nvme_namespace_of(config->nvme, config->nsid);
 	struct nvme_disk *d;
 	int r;
 

@@ -312,10 +312,24 @@ void settings_free(struct settings *s)
 	free(s);
 }
 
+/*
+ * Numbers as reals: jansson knows signed ones only and refuses the document for a larger one, which three in four generation IDs
+ * have.
+ */
+static json_t *load_platform(const char *platform, json_error_t *at)
+{
+	return json_loads(platform, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, at);
+}
+
+static json_t *of_static(json_t *root, const char *name)
+{
+	return json_object_get(json_object_get(json_object_get(root, "V2"), "Static"), name);
+}
+
 int settings_of_platform(const char *platform, void **ret, size_t *ret_len, struct settings_error *error)
 {
 	json_error_t at;
-	json_t *root = json_loads(platform, JSON_REJECT_DUPLICATES, &at), *node;
+	json_t *root = load_platform(platform, &at), *node;
 	struct settings_blob blob = { NULL, 0 };
 	int r = 0;
 
@@ -324,7 +338,7 @@ int settings_of_platform(const char *platform, void **ret, size_t *ret_len, stru
 	if (!root)
 		return settings_refuse(error, "JsonFormatError", "device platform settings, line %d, column %d: %s", at.line,
 				       at.column, at.text);
-	node = json_object_get(json_object_get(json_object_get(root, "V2"), "Static"), "Vtl2Settings");
+	node = of_static(root, "Vtl2Settings");
 	if (json_is_string(node)) {
 		if (base64_decode(json_string_value(node), json_string_length(node), &blob)) {
 			*ret = blob.data;
@@ -341,12 +355,54 @@ int settings_of_platform(const char *platform, void **ret, size_t *ret_len, stru
 
 bool settings_platform_text(const char *platform, const char *name, char *ret, size_t size)
 {
-	json_t *root = json_loads(platform, JSON_REJECT_DUPLICATES, NULL);
-	json_t *node = json_object_get(json_object_get(json_object_get(root, "V2"), "Static"), name);
+	json_t *root = load_platform(platform, NULL);
+	json_t *node = of_static(root, name);
 	bool fits = json_is_string(node) && json_string_length(node) < size && strlen(json_string_value(node)) < size;
 
 	if (fits)
 		memcpy(ret, json_string_value(node), strlen(json_string_value(node)) + 1);
 	json_decref(root);
 	return fits;
+}
+
+bool settings_platform_bool(const char *platform, const char *name)
+{
+	json_t *root = load_platform(platform, NULL);
+	bool is = json_is_true(of_static(root, name));
+
+	json_decref(root);
+	return is;
+}
+
+/* by its text, since a real has 53 bits. Quotes within a string have a backslash, so what is found is a name. */
+bool settings_platform_u64(const char *platform, const char *name, u64 *ret)
+{
+	char quoted[80], *end;
+	const char *at;
+
+	snprintf(quoted, sizeof(quoted), "\"%s\"", name);
+	at = strstr(platform, quoted);
+	if (!at)
+		return false;
+	at += strlen(quoted);
+	at += strspn(at, " \t\r\n");
+	if (*at++ != ':')
+		return false;
+	at += strspn(at, " \t\r\n");
+	errno = 0;
+	unsigned long long value = strtoull(at, &end, 10);
+
+	if (errno || *at < '0' || *at > '9' || !strchr(",} \t\r\n", *end))
+		return false;
+	*ret = value;
+	return true;
+}
+
+bool settings_platform_tpm(const char *platform)
+{
+	json_t *root = load_platform(platform, NULL);
+	bool on = json_is_true(json_object_get(json_object_get(root, "V1"), "EnableTpm"));
+
+	json_decref(root);
+	return on;
 }

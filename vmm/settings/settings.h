@@ -102,3 +102,9 @@ void settings_error_json(const struct settings_error *error, struct pb_writer *o
 int settings_of_platform(const char *platform, void **ret, size_t *ret_len, struct settings_error *error) __must_check;
 /* the text V2.Static.NAME of the device platform settings; false: there is none, or it is no text of less than size bytes */
 bool settings_platform_text(const char *platform, const char *name, char *ret, size_t size);
+/* V2.Static.NAME is true */
+bool settings_platform_bool(const char *platform, const char *name);
+/* the first number in the document that is called NAME, with all its 64 bits; false: there is none */
+bool settings_platform_u64(const char *platform, const char *name, u64 *ret);
+/* is V1.EnableTpm of the device platform settings true? (openvmm get_protocol dps_json.rs) */
+bool settings_platform_tpm(const char *platform);

@@ -8,11 +8,6 @@
 
 LOG_DOMAIN("storvsp");
 
-static struct storvsp_channel *of(struct vmbus_channel *channel)
-{
-	return container_of(channel, struct storvsp_channel, channel);
-}
-
 static struct storvsp_request *take_free(struct storvsp_channel *c)
 {
 	struct storvsp_request *r = c->free;
@@ -29,6 +24,13 @@ static void give_back(struct storvsp_channel *c, struct storvsp_request *r)
 	c->free = r;
 }
 
+static void append_completed(struct storvsp_channel *c, struct storvsp_request *r)
+{
+	r->next = NULL;
+	*c->completed_tail = r;
+	c->completed_tail = &r->next;
+}
+
 /* the end of the last request may be what a stop waits for */
 void storvsp_complete(struct storvsp_request *r, u32 status)
 {
@@ -36,9 +38,7 @@ void storvsp_complete(struct storvsp_request *r, u32 status)
 
 	r->packet.header.operation = VSTOR_COMPLETE_IO;
 	r->packet.header.status = status;
-	r->next = NULL;
-	*c->completed_tail = r;
-	c->completed_tail = &r->next;
+	append_completed(c, r);
 	c->under_way--;
 	if (c->stopping && !c->under_way)
 		vmbus_channel_stopped(&c->channel);
@@ -46,7 +46,7 @@ void storvsp_complete(struct storvsp_request *r, u32 status)
 		vmbus_channel_wake(&c->channel); /* run() looks itself before it ends */
 }
 
-static void drop_completed(struct storvsp_channel *c)
+void storvsp_drop_completed(struct storvsp_channel *c)
 {
 	while (c->completed) {
 		struct storvsp_request *r = c->completed;
@@ -55,6 +55,17 @@ static void drop_completed(struct storvsp_channel *c)
 		give_back(c, r);
 	}
 	c->completed_tail = &c->completed;
+}
+
+struct storvsp_request *storvsp_add_completed(struct storvsp_channel *c)
+{
+	struct storvsp_request *r = c->free;
+
+	if (!r)
+		return NULL;
+	c->free = r->next;
+	append_completed(c, r);
+	return r;
 }
 
 static void broke(struct storvsp_channel *c, const char *which)
@@ -103,7 +114,7 @@ static void tell_to_look(struct storvsp_channel *c)
 {
 	struct vstor_packet m = { .header.operation = VSTOR_ENUMERATE_BUS };
 
-	if (c->state == STATE_READY && atomic_load_explicit(&c->rescan, memory_order_relaxed) &&
+	if (c->state == PROTOCOL_READY && atomic_load_explicit(&c->rescan, memory_order_relaxed) &&
 	    send(c, VMBUS_PACKET_IN_BAND, 0, &m, sizeof(m)) == RING_OK)
 		atomic_store(&c->rescan, false);
 }
@@ -173,7 +184,7 @@ static void look(struct timer *timer)
 
 static void run(struct vmbus_channel *channel)
 {
-	struct storvsp_channel *c = of(channel);
+	struct storvsp_channel *c = storvsp_channel_of(channel);
 	bool more = false;
 
 	if (c->stopping || channel->broken)
@@ -196,20 +207,20 @@ static void run(struct vmbus_channel *channel)
 
 static void start(struct vmbus_channel *channel, bool fresh)
 {
-	struct storvsp_channel *c = of(channel);
+	struct storvsp_channel *c = storvsp_channel_of(channel);
 
 	c->stopping = false;
 	if (!fresh)
 		return;
-	drop_completed(c);
-	c->state = c->is_sub ? STATE_READY : STATE_NEW;
+	storvsp_drop_completed(c);
+	c->state = c->is_sub ? PROTOCOL_READY : PROTOCOL_NEW;
 	c->version = c->is_sub ? VSTOR_VERSION_BLUE : 0;
 	c->interrupt = false;
 }
 
 static void stop(struct vmbus_channel *channel)
 {
-	struct storvsp_channel *c = of(channel);
+	struct storvsp_channel *c = storvsp_channel_of(channel);
 
 	c->stopping = true;
 	timer_disarm(channel->exec, &c->look);
@@ -219,16 +230,17 @@ static void stop(struct vmbus_channel *channel)
 
 static void closed(struct vmbus_channel *channel)
 {
-	storvsp_channel_closed(of(channel));
+	storvsp_channel_closed(storvsp_channel_of(channel));
 }
 
 static void gone(struct vmbus_channel *channel)
 {
-	storvsp_channel_gone(of(channel));
+	storvsp_channel_gone(storvsp_channel_of(channel));
 }
 
 const struct vmbus_channel_ops storvsp_channel_ops = {
-	.start = start, .run = run, .stop = stop, .closed = closed, .gone = gone,
+	.start = start, .run = run, .stop = stop, .closed = closed, .gone = gone, .save = storvsp_channel_save,
+	.restore = storvsp_channel_restore, .create_sub = storvsp_create_sub,
 };
 
 struct storvsp_channel *storvsp_channel_create(struct storvsp *s, unsigned sub_index)

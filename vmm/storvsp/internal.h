@@ -13,7 +13,7 @@
 #define CHANNEL_LOOK_NS 1000000u  /* ... or this time is over: one slow disk must not keep the others' commands in the ring */
 #define SUB_CHANNELS_MAX 64u
 
-enum protocol_state { STATE_NEW, STATE_BEGUN, STATE_VERSION, STATE_PROPERTIES, STATE_READY };
+enum protocol_state { PROTOCOL_NEW, PROTOCOL_BEGUN, PROTOCOL_VERSION, PROTOCOL_PROPERTIES, PROTOCOL_READY };
 
 struct storvsp_request {
 	struct storvsp_request *next;
@@ -60,6 +60,11 @@ struct storvsp {
 	u64 hot_adds, hot_removes;
 };
 
+static inline struct storvsp_channel *storvsp_channel_of(struct vmbus_channel *channel)
+{
+	return container_of(channel, struct storvsp_channel, channel);
+}
+
 extern const struct vmbus_channel_ops storvsp_channel_ops;
 
 /* NULL, said */
@@ -76,3 +81,12 @@ void storvsp_complete(struct storvsp_request *r, u32 status);
 void storvsp_handle(struct storvsp_request *r, struct bytes head, struct bytes payload, bool gpa_direct);
 /* storvsp.c, any thread */
 void storvsp_want_subs(struct storvsp *s, unsigned count);
+
+/* state.c; on home, the channel being held */
+void storvsp_channel_save(struct vmbus_channel *channel, struct saver *s);
+int storvsp_channel_restore(struct vmbus_channel *channel, struct bytes b) __must_check;
+struct vmbus_channel *storvsp_create_sub(struct vmbus_channel *primary, u16 sub_index);
+/* channel.c: answers that wait for room are forgotten */
+void storvsp_drop_completed(struct storvsp_channel *c);
+/* channel.c: one more of them; its packet is filled in by the caller. NULL: so many cannot be */
+struct storvsp_request *storvsp_add_completed(struct storvsp_channel *c);

@@ -139,7 +139,7 @@ static u32 query_version(struct storvsp_request *r)
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (known[i] == r->packet.version.version) {
 			r->channel->version = known[i];
-			r->channel->state = STATE_VERSION;
+			r->channel->state = PROTOCOL_VERSION;
 			return VSTOR_STATUS_SUCCESS;
 		}
 	return VSTOR_STATUS_REVISION_MISMATCH;
@@ -152,7 +152,7 @@ static u32 query_properties(struct storvsp_request *r)
 
 	*p = (struct vstor_properties){ .max_sub_channels = (u16)max, .flags = max ? VSTOR_MULTI_CHANNEL : 0,
 					.max_transfer = SCSI_MAX_TRANSFER };
-	r->channel->state = STATE_PROPERTIES;
+	r->channel->state = PROTOCOL_PROPERTIES;
 	return VSTOR_STATUS_SUCCESS;
 }
 
@@ -187,24 +187,25 @@ static u32 small_operation(struct storvsp_request *r)
 	case VSTOR_BEGIN_INITIALIZATION:
 		if (c->is_sub)
 			break;
-		c->state = STATE_BEGUN;
+		c->state = PROTOCOL_BEGUN;
 		return VSTOR_STATUS_SUCCESS;
 	case VSTOR_QUERY_PROTOCOL_VERSION:
-		return state == STATE_BEGUN || state == STATE_VERSION ? query_version(r) : VSTOR_STATUS_INVALID_DEVICE_STATE;
+		return state == PROTOCOL_BEGUN || state == PROTOCOL_VERSION ? query_version(r) :
+									      VSTOR_STATUS_INVALID_DEVICE_STATE;
 	case VSTOR_QUERY_PROPERTIES:
-		return state == STATE_VERSION ? query_properties(r) : VSTOR_STATUS_INVALID_DEVICE_STATE;
+		return state == PROTOCOL_VERSION ? query_properties(r) : VSTOR_STATUS_INVALID_DEVICE_STATE;
 	case VSTOR_END_INITIALIZATION:
-		if (state != STATE_PROPERTIES)
+		if (state != PROTOCOL_PROPERTIES)
 			return VSTOR_STATUS_INVALID_DEVICE_STATE;
-		c->state = STATE_READY;
+		c->state = PROTOCOL_READY;
 		atomic_store(&c->rescan, false); /* it is going to look anyhow */
 		return VSTOR_STATUS_SUCCESS;
 	case VSTOR_CREATE_SUB_CHANNELS:
-		return state == STATE_READY ? create_sub_channels(r) : VSTOR_STATUS_INVALID_DEVICE_STATE;
+		return state == PROTOCOL_READY ? create_sub_channels(r) : VSTOR_STATUS_INVALID_DEVICE_STATE;
 	case VSTOR_RESET_LUN:
 	case VSTOR_RESET_ADAPTER:
 	case VSTOR_RESET_BUS:
-		return state == STATE_READY ? reset(r) : VSTOR_STATUS_INVALID_DEVICE_STATE;
+		return state == PROTOCOL_READY ? reset(r) : VSTOR_STATUS_INVALID_DEVICE_STATE;
 	}
 	return VSTOR_STATUS_INVALID_DEVICE_REQUEST;
 }
@@ -225,7 +226,7 @@ void storvsp_handle(struct storvsp_request *r, struct bytes head, struct bytes p
 	/* as long as the guest's own packets are: its driver checks that */
 	r->reply_len = (u32)MAX(len, sizeof(struct vstor_header) + VSTOR_SRB_V1_LEN);
 	if (r->packet.header.operation == VSTOR_EXECUTE_SRB) {
-		if (c->state != STATE_READY || len < sizeof(struct vstor_header) + VSTOR_SRB_V1_LEN) {
+		if (c->state != PROTOCOL_READY || len < sizeof(struct vstor_header) + VSTOR_SRB_V1_LEN) {
 			mistake(c, "request out of turn, or cut short", (u32)len);
 			storvsp_complete(r, VSTOR_STATUS_INVALID_DEVICE_STATE);
 		} else {

@@ -33,8 +33,9 @@ void scsi_read_capacity_10(struct scsi_request *r)
 {
 	const struct disk *disk = r->unit->disk;
 	struct scsi_capacity_10 c;
+	u64 last = disk->sectors - 1;
 
-	be32_put(c.last_lba, MIN(disk->sectors - 1, 0xffffffffull));
+	be32_put(c.last_lba, MIN(last, 0xffffffffull));
 	be32_put(c.block_len, disk->sector_size);
 	scsi_reply(r, &c, sizeof(c), sizeof(c));
 }

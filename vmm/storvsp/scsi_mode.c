@@ -29,11 +29,12 @@ static size_t mode_data(const struct scsi_request *r, u8 *data, size_t *ret_desc
 {
 	const struct disk *disk = r->unit->disk;
 	u8 wanted = r->cdb[2] & 0x3f, control = r->cdb[2] >> 6, subpage = r->cdb[3];
+	u64 sectors = disk->sectors;
 	size_t len = 0, before;
 
 	if (!(r->cdb[1] & CDB_DBD)) {
 		memset(data, 0, 8);
-		be32_put(data, MIN(disk->sectors, 0xffffffffull));
+		be32_put(data, MIN(sectors, 0xffffffffull));
 		be32_put(data + 4, disk->sector_size);
 		len = 8;
 	}

@@ -9,27 +9,36 @@
 LOG_DOMAIN("storvsp");
 
 /* ---- sub-channels: offered when the guest asks, revoked when it closes the channel it asked on */
+struct vmbus_channel *storvsp_create_sub(struct vmbus_channel *primary, u16 sub_index)
+{
+	struct storvsp *s = storvsp_channel_of(primary)->owner;
+
+	if (!sub_index || sub_index > SUB_CHANNELS_MAX || s->subs[sub_index - 1])
+		return NULL;
+	s->subs[sub_index - 1] = storvsp_channel_create(s, sub_index);
+	return s->subs[sub_index - 1] ? &s->subs[sub_index - 1]->channel : NULL;
+}
+
 static void create_subs(struct op *op, int ignored)
 {
 	struct storvsp *s = container_of(op, struct storvsp, create_subs);
 	unsigned wanted = s->wanted_subs;
 
 	atomic_store(&s->creating, false);
-	if (!s->primary || s->primary->channel.state != CHANNEL_OPEN)
+	if (!s->primary || !vmbus_channel_stays_open(&s->primary->channel))
 		return; /* it closed meanwhile, and with it all sub-channels */
 	for (unsigned i = 0; i < wanted; i++) {
 		if (s->subs[i])
 			continue;
-		struct storvsp_channel *c = storvsp_channel_create(s, i + 1);
+		struct vmbus_channel *c = storvsp_create_sub(&s->primary->channel, (u16)(i + 1));
 
 		if (!c)
 			return;
-		if (vmbus_offer(s->bus, &c->channel)) {
+		if (vmbus_offer(s->bus, c)) {
 			log_at(LOG_WARN, "no room for sub-channel %u", i + 1);
-			storvsp_channel_destroy(c);
+			storvsp_channel_gone(storvsp_channel_of(c));
 			return;
 		}
-		s->subs[i] = c;
 	}
 }
 
@@ -107,6 +116,17 @@ int storvsp_remove(struct storvsp *s, unsigned lun)
 	scsi_unit_remove(&s->target, lun, s->home, unit_gone);
 	tell_guest(s);
 	return 0;
+}
+
+u64 storvsp_measure(struct storvsp *s, unsigned lun)
+{
+	struct scsi_unit *unit = lun < SCSI_LUNS_MAX ? atomic_load(&s->target.units[lun]) : NULL;
+
+	if (!unit || !disk_measure(unit->disk))
+		return 0;
+	scsi_unit_attention(unit, ASC_CAPACITY_CHANGED);
+	tell_guest(s);
+	return unit->disk->sectors;
 }
 
 /* ---- life */

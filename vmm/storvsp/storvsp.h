@@ -21,4 +21,9 @@ void storvsp_destroy(struct storvsp *s);
 int storvsp_add(struct storvsp *s, unsigned lun, struct disk *disk, const struct scsi_identity *identity) __must_check;
 /* on home. What is under way ends as it may, new commands find no unit, the guest is told to look; then the disk goes. -ENOENT */
 int storvsp_remove(struct storvsp *s, unsigned lun) __must_check;
+/*
+ * On home, which is also that of what the unit's disk stands on: is the disk as large as it was? If not, the guest is told to
+ * look, and hears of it as a unit attention. The sectors that it has now; 0: nothing has changed.
+ */
+u64 storvsp_measure(struct storvsp *s, unsigned lun);
 void storvsp_inspect(void *storvsp, struct inspect *in);

@@ -30,6 +30,8 @@ struct tpm_engine_store {
 int tpm_engine_start(const struct tpm_engine_store *store, struct bytes volatile_state) __must_check;
 /* 0 and a response, also one that says no; -EMSGSIZE: longer than TPM_COMMAND_MAX. -EIO: no response can be had. */
 int tpm_engine_command(struct bytes command, unsigned locality, u8 response[TPM_COMMAND_MAX], size_t *ret_len) __must_check;
+/* in a signal handler, while tpm_engine_command() runs: it answers TPM_RC_CANCELED if it was making a key, else goes on */
+void tpm_engine_cancel(void);
 /* what a TPM loses when it is switched off, to go on later as if it was not */
 void tpm_engine_save(struct saver *s);
 /* wiped as far as the engine wipes; may be started again */

@@ -3,6 +3,7 @@
 #include <libtpms/tpm_library.h>
 #include <libtpms/tpm_memory.h>
 #include <libtpms/tpm_nvfilename.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,9 @@ int tpm_engine_start(const struct tpm_engine_store *store, struct bytes volatile
 	engine.store = store;
 	engine.volatile_state = volatile_state;
 	engine.load_error = 0;
+	/* before anybody's first use of it: else it looks for openssl.cnf, as the environment says */
+	if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+		return log_err(-EPROTO, "libcrypto does not start");
 	if (TPMLIB_ChooseTPMVersion(TPMLIB_TPM_VERSION_2) != TPM_SUCCESS || TPMLIB_RegisterCallbacks(&callbacks) != TPM_SUCCESS)
 		return log_err(-EPROTO, "libtpms has no TPM 2.0, or wants other callbacks");
 	TPM_RESULT result = TPMLIB_MainInit();
@@ -152,6 +156,11 @@ int tpm_engine_command(struct bytes command, unsigned locality, u8 response[TPM_
 	explicit_bzero(engine.response, len);
 	*ret_len = len;
 	return 0;
+}
+
+void tpm_engine_cancel(void)
+{
+	TPMLIB_CancelCommand(); /* sets a flag, which the next command clears */
 }
 
 void tpm_engine_save(struct saver *s)

@@ -63,7 +63,7 @@ struct dma_pool;
 struct dma_pool *dma_pool_create(struct vfio_device *device) __must_check;
 /* the device was released before: it may still write */
 void dma_pool_destroy(struct dma_pool *pool);
-/* whole pages, zeroed, contiguous, at most 2 MiB; NULL: none, said */
+/* whole pages, zeroed, contiguous, at most 2 MiB (of small pages, what lies together in 256 KiB); NULL: none, said */
 void *dma_pool_alloc(struct dma_pool *pool, u32 len, u64 *ret_address);
 /* a piece as it was handed out; the device has no command left that knows it. It serves for pieces of the same length. */
 void dma_pool_free(struct dma_pool *pool, void *at, u32 len, u64 address);

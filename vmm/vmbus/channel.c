@@ -90,12 +90,16 @@ static void start(struct vmbus_channel *c, bool fresh)
 {
 	struct vmbus_vp *v = &c->bus->vps[c->vp];
 
+	c->fresh = fresh;
+	if (c->bus->held) {
+		c->state = CHANNEL_HELD;
+		return;
+	}
 	if (!v->exec) {
 		v->exec = c->bus->io.exec(c->bus->io.ctx, c->vp);
 		task_init(&v->task, v->exec, "vmbus channels", run_pending);
 	}
 	c->exec = v->exec;
-	c->fresh = fresh;
 	c->state = CHANNEL_OPEN;
 	exec_post(c->exec, &c->start_op, start_here, 0);
 	atomic_store(&c->bus->route[c->relid], c->vp + 1);
@@ -103,9 +107,24 @@ static void start(struct vmbus_channel *c, bool fresh)
 
 static void stop(struct vmbus_channel *c)
 {
+	bool runs = c->state == CHANNEL_OPEN;
+
 	atomic_store(&c->bus->route[c->relid], 0);
 	c->state = CHANNEL_STOPPING;
-	exec_post(c->exec, &c->stop_op, stop_here, 0);
+	if (runs)
+		exec_post(c->exec, &c->stop_op, stop_here, 0);
+	else
+		exec_post(c->bus->home, &c->stopped_op, stopped, 0);
+}
+
+static bool is_open(const struct vmbus_channel *c)
+{
+	return c->state == CHANNEL_OPEN || c->state == CHANNEL_HELD;
+}
+
+bool vmbus_channel_stays_open(const struct vmbus_channel *c)
+{
+	return (is_open(c) || c->state == CHANNEL_STOPPING) && !c->close && !c->revoke;
 }
 
 void vmbus_channel_poke(struct vmbus_channel *c)
@@ -114,7 +133,7 @@ void vmbus_channel_poke(struct vmbus_channel *c)
 		wake(vp_of(c), c->relid);
 }
 
-static void gone(struct vmbus_channel *c)
+void channel_gone(struct vmbus_channel *c)
 {
 	c->bus->channels[c->relid] = NULL;
 	c->bus->channel_count--;
@@ -166,6 +185,7 @@ static void stopped(struct op *op, int ignored)
 	}
 	if (!c->close && !c->revoke) {
 		start(c, false);
+		vmbus_held(bus);
 		return;
 	}
 	c->close = false;
@@ -175,6 +195,7 @@ static void stopped(struct op *op, int ignored)
 	if (c->revoke)
 		send_rescind(c);
 	vmbus_reset_progress(bus);
+	vmbus_held(bus);
 }
 
 static void send_offer(struct vmbus_channel *c)
@@ -215,10 +236,10 @@ void vmbus_revoke(struct vmbus_channel *c)
 	CHECK(c->listed && !c->revoke);
 	c->revoke = true;
 	if (c->state == CHANNEL_HIDDEN)
-		gone(c);
+		channel_gone(c);
 	else if (c->state == CHANNEL_OFFERED)
 		send_rescind(c);
-	else if (c->state == CHANNEL_OPEN)
+	else if (is_open(c))
 		stop(c);
 }
 
@@ -255,8 +276,7 @@ static bool set_vp(struct vmbus *bus, u32 target, u32 *ret_vp, bool *ret_interru
 	return true;
 }
 
-/* rings over the GPADL's pages: the guest's first, ours from downstream_page on */
-static bool make_rings(struct vmbus_channel *c, const struct vmbus_open *m)
+bool channel_make_rings(struct vmbus_channel *c, const struct vmbus_open *m)
 {
 	struct gpadl *g = gpadl_find(c->bus, m->gpadl);
 
@@ -286,7 +306,7 @@ void channel_open(struct vmbus *bus, struct bytes b)
 	result.relid = m.relid;
 	result.open_id = m.open_id;
 	c = find(bus, m.relid, "open of a channel that is none");
-	if (c && c->state == CHANNEL_OFFERED && set_vp(bus, m.target_vp, &c->vp, &c->interrupts) && make_rings(c, &m)) {
+	if (c && c->state == CHANNEL_OFFERED && set_vp(bus, m.target_vp, &c->vp, &c->interrupts) && channel_make_rings(c, &m)) {
 		c->broken = false;
 		c->open_id = m.open_id;
 		c->opens++;
@@ -313,7 +333,7 @@ void channel_close(struct vmbus *bus, struct bytes b)
 
 	if (!c)
 		return;
-	if (c->state == CHANNEL_OPEN) {
+	if (is_open(c)) {
 		c->close = true;
 		stop(c);
 	} else if (c->state == CHANNEL_STOPPING && !c->close) {
@@ -335,7 +355,7 @@ void channel_modify(struct vmbus *bus, struct bytes b)
 		return;
 	}
 	c = find(bus, m.relid, "modification of a channel that is none");
-	if (!c || c->state != CHANNEL_OPEN || !set_vp(bus, m.target_vp, &vp, &interrupts)) {
+	if (!c || !is_open(c) || !set_vp(bus, m.target_vp, &vp, &interrupts)) {
 		vmbus_mistake(bus, "modification that cannot be", m.relid);
 		modify_response(bus, m.relid, VMBUS_STATUS_UNSUCCESSFUL);
 		return;
@@ -358,7 +378,7 @@ void channel_relid_released(struct vmbus *bus, struct bytes b)
 		return;
 	}
 	gpadl_free_all(bus, relid);
-	gone(c);
+	channel_gone(c);
 }
 
 void channel_reset_all(struct vmbus *bus)
@@ -368,7 +388,7 @@ void channel_reset_all(struct vmbus *bus)
 
 		if (!c)
 			continue;
-		if (c->state == CHANNEL_OPEN)
+		if (is_open(c))
 			stop(c);
 		c->close = c->state == CHANNEL_STOPPING;
 	}
@@ -377,8 +397,7 @@ void channel_reset_all(struct vmbus *bus)
 bool channel_all_closed(const struct vmbus *bus)
 {
 	for (u32 i = 1; i < VMBUS_RELIDS; i++)
-		if (bus->channels[i] &&
-		    (bus->channels[i]->state == CHANNEL_OPEN || bus->channels[i]->state == CHANNEL_STOPPING))
+		if (bus->channels[i] && (is_open(bus->channels[i]) || bus->channels[i]->state == CHANNEL_STOPPING))
 			return false;
 	return true;
 }
@@ -391,10 +410,25 @@ void channel_forget_relids(struct vmbus *bus)
 		if (!c)
 			continue;
 		if (c->state == CHANNEL_REVOKED)
-			gone(c);
+			channel_gone(c);
 		else
 			c->state = CHANNEL_HIDDEN;
 	}
+}
+
+/* ---- held for saved state; the rest is in channel_state.c */
+void channel_hold_all(struct vmbus *bus)
+{
+	for (u32 i = 1; i < VMBUS_RELIDS; i++)
+		if (bus->channels[i] && bus->channels[i]->state == CHANNEL_OPEN)
+			stop(bus->channels[i]);
+}
+
+void channel_go_on_all(struct vmbus *bus)
+{
+	for (u32 i = 1; i < VMBUS_RELIDS; i++)
+		if (bus->channels[i] && bus->channels[i]->state == CHANNEL_HELD)
+			start(bus->channels[i], bus->channels[i]->fresh);
 }
 
 int channel_init_vps(struct vmbus *bus)
@@ -408,7 +442,7 @@ int channel_init_vps(struct vmbus *bus)
 
 static void one_inspect(void *object, struct inspect *in)
 {
-	static const char *const states[] = { "hidden", "offered", "open", "stopping", "revoked" };
+	static const char *const states[] = { "hidden", "offered", "open", "stopping", "held", "revoked" };
 	struct vmbus_channel *c = object;
 	char text[GUID_STRLEN + 1];
 

@@ -1,4 +1,5 @@
 /* Lists of guest pages that the guest shares with a channel; they come in pieces of a message each. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,4 +215,49 @@ void gpadl_free_all(struct vmbus *bus, u32 relid)
 		if (!relid || g->relid == relid)
 			destroy(bus, g);
 	}
+}
+
+void gpadl_save(const struct gpadl *g, struct saver *s)
+{
+	size_t mark = saver_open(s, TAG_GPADL, 1, 0);
+
+	saver_u32(s, g->id);
+	saver_u32(s, g->relid);
+	saver_u32(s, g->range_count);
+	saver_u32(s, g->len);
+	saver_u8(s, g->teardown);
+	saver_put(s, g->ranges, g->got);
+	saver_close(s, mark);
+}
+
+int gpadl_restore(struct vmbus *bus, struct bytes b)
+{
+	struct page_walk w = { .bus = bus };
+	struct gpadl in = { .id = 0 }, *g;
+	u8 teardown;
+
+	if (!bytes_u32(&b, &in.id) || !bytes_u32(&b, &in.relid) || !bytes_u32(&b, &in.range_count) || !bytes_u32(&b, &in.len) ||
+	    !bytes_u8(&b, &teardown))
+		return -EPROTO;
+	if (!in.id || gpadl_find(bus, in.id) || in.relid >= VMBUS_RELIDS || !in.len || in.len > 0xffff || b.left > in.len ||
+	    bus->gpadl_count == GPADLS_MAX)
+		return -EPROTO;
+	in.teardown = teardown != 0;
+	in.got = (u32)b.left;
+	in.complete = in.got == in.len;
+	if (in.complete && !walk(b, in.range_count, &in.aligned, count_page, &w))
+		return -EPROTO;
+	in.page_count = w.count;
+	in.ranges = malloc(in.len);
+	g = malloc(sizeof(*g));
+	if (!in.ranges || !g) {
+		free(in.ranges);
+		free(g);
+		return -ENOMEM;
+	}
+	memcpy(in.ranges, b.at, in.got);
+	*g = in;
+	list_push(&bus->gpadls, &g->link);
+	bus->gpadl_count++;
+	return 0;
 }

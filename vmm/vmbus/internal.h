@@ -77,6 +77,11 @@ struct vmbus {
 
 	atomic_uint_fast64_t posts, refused_posts, unknown_signals;
 	u64 messages, mistakes, sent, busy, dropped, resets, ignored;
+
+	/* saved state */
+	bool held;
+	struct op *held_op;              /* NULL: told, or nobody waits */
+	void (*held_fn)(struct op *, int);
 };
 
 /* a protocol mistake of the guest: counted, said a few times */
@@ -84,6 +89,14 @@ void vmbus_mistake(struct vmbus *bus, const char *what, u32 which);
 void vmbus_send(struct vmbus *bus, const void *message, u32 len);
 void vmbus_drop_outgoing(struct vmbus *bus);
 void vmbus_message_init(struct vmbus *bus);
+void message_save_all(struct vmbus *bus, struct saver *s);
+
+#define TAG_GPADL STATE_TAG('G', 'P', 'A', 'D')
+#define TAG_CHANNEL STATE_TAG('C', 'H', 'A', 'N')
+#define TAG_MESSAGE STATE_TAG('M', 'E', 'S', 'S')
+
+/* state.c: a channel has stopped; tells who waits for all, once none is on its way any more */
+void vmbus_held(struct vmbus *bus);
 
 /* server.c: one message of the guest */
 void vmbus_receive(struct vmbus *bus, struct bytes message);
@@ -101,6 +114,9 @@ u8 **gpadl_pages(struct vmbus *bus, const struct gpadl *gpadl);
 void gpadl_release(struct vmbus *bus, struct gpadl *gpadl);
 /* those of one relid, or of all (0); none may be in use */
 void gpadl_free_all(struct vmbus *bus, u32 relid);
+void gpadl_save(const struct gpadl *gpadl, struct saver *s);
+/* -EPROTO: it cannot be one; -ENOMEM */
+int gpadl_restore(struct vmbus *bus, struct bytes b) __must_check;
 
 /* channel.c */
 int channel_init_vps(struct vmbus *bus) __must_check;
@@ -116,3 +132,17 @@ bool channel_all_closed(const struct vmbus *bus);
 void channel_forget_relids(struct vmbus *bus);
 void channel_inspect_all(void *bus, struct inspect *in);
 bool gpadl_in_use(const struct vmbus *bus, const struct gpadl *gpadl);
+/* out of the table, and the device's */
+void channel_gone(struct vmbus_channel *c);
+/* rings over the GPADL's pages: the guest's first, ours from downstream_page on; false: they cannot be */
+bool channel_make_rings(struct vmbus_channel *c, const struct vmbus_open *m);
+/* those that are open stop; vmbus_held() when the last one has */
+void channel_hold_all(struct vmbus *bus);
+void channel_go_on_all(struct vmbus *bus);
+
+/* channel_state.c */
+void channel_save_all(struct vmbus *bus, struct saver *s);
+/* as if the guest had never been: every page list is free then, sub-channels are gone, the others in `ret` and in no table */
+unsigned channel_forget_all(struct vmbus *bus, struct vmbus_channel *ret[VMBUS_RELIDS]);
+/* those of the record, each out of `known`, whose places become NULL; what is left is offered anew */
+int channel_restore_all(struct vmbus *bus, struct loader l, struct vmbus_channel **known, unsigned count) __must_check;

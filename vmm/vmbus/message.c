@@ -53,7 +53,7 @@ static void send_waiting(struct task *task)
 {
 	struct vmbus *bus = container_of(task, struct vmbus, send_task);
 
-	while (atomic_load(&bus->out_count)) {
+	while (atomic_load(&bus->out_count) && !bus->held) {
 		const struct outgoing *o = &bus->outgoing[bus->out_first];
 		struct hv_message m = { .type = HVMSG_VMBUS, .payload_size = (u8)o->len };
 
@@ -109,6 +109,17 @@ void vmbus_drop_outgoing(struct vmbus *bus)
 {
 	bus->dropped += atomic_exchange(&bus->out_count, 0);
 	timer_disarm(bus->home, &bus->retry);
+}
+
+void message_save_all(struct vmbus *bus, struct saver *s)
+{
+	for (unsigned i = 0; i < atomic_load(&bus->out_count); i++) {
+		const struct outgoing *o = &bus->outgoing[(bus->out_first + i) % OUTGOING_MAX];
+		size_t mark = saver_open(s, TAG_MESSAGE, 1, 0);
+
+		saver_put(s, o->data, o->len);
+		saver_close(s, mark);
+	}
 }
 
 void vmbus_message_init(struct vmbus *bus)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "lib/inspect/inspect.h"
+#include "lib/state/state.h"
 #include "lib/vmbus/ring.h"
 #include "spec/hv_synic.h"
 #include "vmm/mem/guest.h"
@@ -44,6 +45,24 @@ void vmbus_slot_free(struct vmbus *bus);
 /* on home */
 void vmbus_inspect(void *bus, struct inspect *in);
 
+/*
+ * ---- saved state; on home, while no VP runs and so nothing of the guest is on its way
+ * The open channels' devices stop as for a move; held() comes on home when none of them touches rings or buffers any more. No
+ * message goes to the guest, and no channel starts, until vmbus_go_on(). One at a time.
+ */
+void vmbus_hold(struct vmbus *bus, struct op *op, void (*held)(struct op *, int));
+/* it takes too long: held() will not come, and all goes on. false: it is on its way already */
+bool vmbus_hold_cancel(struct vmbus *bus);
+/* one record: the connection, page lists, channels with what their devices keep of them, and messages that wait */
+void vmbus_save(struct vmbus *bus, struct saver *s);
+/*
+ * Into a server that is held: what its guest set up is forgotten, and what the record has takes its place. Every channel of it
+ * needs a device here that offers the same interface and instance, or makes the same sub-channel. Offers that are not in it are
+ * new to the guest. -EPROTO, -ENOENT, -ENOTSUP, -ENODEV, said; the server is then in no state to be used.
+ */
+int vmbus_restore(struct vmbus *bus, struct loader l) __must_check;
+void vmbus_go_on(struct vmbus *bus);
+
 /* ---- devices */
 struct vmbus_channel_ops {
 	/* on channel->exec: in and out are ready: after an open (fresh), or after a move to another VP; run() follows */
@@ -54,8 +73,13 @@ struct vmbus_channel_ops {
 	void (*stop)(struct vmbus_channel *);
 	/* on home: closed by the guest or a reset */
 	void (*closed)(struct vmbus_channel *);
-	/* on home, after vmbus_revoke(): the guest has let go, the channel may be freed */
+	/* on home, after vmbus_revoke(): the guest has let go, the channel may be freed. Also a sub-channel that is forgotten. */
 	void (*gone)(struct vmbus_channel *);
+	/* on home, the server being held: what the device keeps of a channel, in whatever state, and back. NULL: nothing */
+	void (*save)(struct vmbus_channel *, struct saver *);
+	int (*restore)(struct vmbus_channel *, struct bytes);
+	/* a sub-channel of this one, not offered yet, for saved state; NULL: it has none of that index */
+	struct vmbus_channel *(*create_sub)(struct vmbus_channel *, u16 sub_index);
 };
 
 enum channel_state {
@@ -63,6 +87,7 @@ enum channel_state {
 	CHANNEL_OFFERED,   /* the guest knows its relid */
 	CHANNEL_OPEN,
 	CHANNEL_STOPPING,  /* open, and the device was told to stop */
+	CHANNEL_HELD,      /* open, and not started before vmbus_go_on() */
 	CHANNEL_REVOKED,   /* RESCIND is sent, RELID_RELEASED has not come */
 };
 
@@ -101,6 +126,8 @@ void vmbus_revoke(struct vmbus_channel *channel);
 
 /* on home: run() comes on the channel's executor, if it is open */
 void vmbus_channel_poke(struct vmbus_channel *channel);
+/* on home: open, and nobody wants it closed; it may be held, or on its way to another VP */
+bool vmbus_channel_stays_open(const struct vmbus_channel *channel);
 
 /* ---- on channel->exec, between start and stopped */
 void vmbus_channel_stopped(struct vmbus_channel *channel);

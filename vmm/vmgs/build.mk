@@ -1,3 +1,3 @@
-SRCS := store.c
-DEPS := lib/core lib/log lib/task lib/inspect lib/vmgs vmm/get
+SRCS := store.c keeper.c boot_status.c
+DEPS := lib/core lib/log lib/os lib/task lib/inspect lib/vmgs vmm/get vmm/device_worker
 FLAVOURS := target host fuzz

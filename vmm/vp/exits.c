@@ -10,16 +10,19 @@ LOG_DOMAIN("vp");
 static int exit_cpuid(struct vp *vp, const struct hv_message *msg)
 {
 	const struct hv_cpuid_intercept *m = (const void *)msg->payload;
-	u64 a = m->default_rax, b = m->default_rbx, c = m->default_rcx, d = m->default_rdx;
+	u32 leaf = (u32)m->rax;
+	u32 r[CPUID_REGISTERS] = { (u32)m->default_rax, (u32)m->default_rbx, (u32)m->default_rcx, (u32)m->default_rdx };
 
 	/* leaves of a paravisor's own range are not there for VTL0 */
-	if ((u32)m->rax >= 0x40000080u && (u32)m->rax < 0x40010000u)
-		a = b = c = d = 0;
-	hcl_set_gpr(&vp->hcl, HV_RAX, (u32)a);
-	hcl_set_gpr(&vp->hcl, HV_RBX, (u32)b);
-	hcl_set_gpr(&vp->hcl, HV_RCX, (u32)c);
-	hcl_set_gpr(&vp->hcl, HV_RDX, (u32)d);
-	return vp_skip(vp, &m->header, 2); /* CPUID is 0F A2 */
+	if (leaf >= 0x40000080u && leaf < 0x40010000u)
+		memset(r, 0, sizeof(r));
+	if (vp->machine->cpuid)
+		cpuid_apply(vp->machine->cpuid, leaf, (u32)m->rcx, r);
+	hcl_set_gpr(&vp->hcl, HV_RAX, r[CPUID_EAX]);
+	hcl_set_gpr(&vp->hcl, HV_RBX, r[CPUID_EBX]);
+	hcl_set_gpr(&vp->hcl, HV_RCX, r[CPUID_ECX]);
+	hcl_set_gpr(&vp->hcl, HV_RDX, r[CPUID_EDX]);
+	return vp_skip(vp, &m->header, vp_length(&m->header, 2)); /* 0F A2, and perhaps prefixes */
 }
 
 /* with the hypervisor's APIC it sends none: then the VP just goes on, as after a spurious wake */

@@ -67,6 +67,13 @@ int vp_inject(struct vp *vp, unsigned vector, bool has_error, u32 error, u64 par
 int vp_single_step(struct vp *vp) __must_check;
 /* RIP past the intercepted instruction */
 int vp_skip(struct vp *vp, const struct hv_intercept_header *h, unsigned length) __must_check;
+/* of the instruction that left, as the hypervisor tells; usual where it does not (a host may leave it out) */
+static inline unsigned vp_length(const struct hv_intercept_header *h, unsigned usual)
+{
+	unsigned length = h->instruction_length & 0xf;
+
+	return length ? length : usual;
+}
 /* parks the VP until io_complete() on vp->token */
 void vp_wait(struct vp *vp, int kind, u64 address, unsigned size);
 

@@ -19,9 +19,8 @@ unsigned vp_mode(const struct hv_register_page *s)
 
 struct hv_segment vp_segment(const struct hv_register_page *s, unsigned which)
 {
-	const struct hv_segment all[] = { s->es, s->cs, s->ss, s->ds, s->fs, s->gs };
-
-	return all[which];
+	_Static_assert(offsetof(struct hv_register_page, gs) - offsetof(struct hv_register_page, es) == 5 * sizeof(s->es), "");
+	return (&s->es)[which];
 }
 
 enum linear_result vp_translate(struct vp *vp, const struct hv_register_page *s, u64 linear, unsigned access, u64 *ret_gpa,

@@ -133,7 +133,10 @@ static enum emul_access touch(void *context, u64 place, void *data, unsigned siz
 			memset(data, 0xff, size);
 		return EMUL_ACCESS_OK;
 	}
-	if (guest_range(guest, place, size) &&
+	/* registers may lie in RAM that VTL0 reads by itself: a write is for their device */
+	bool ram = guest_range(guest, place, size) && !(write && bus_claims(a->vp->machine->bus, SPACE_MMIO, place));
+
+	if (ram &&
 	    !(write ? guest_write(guest, place, data, size) : guest_read(guest, place, data, size)))
 		return EMUL_ACCESS_OK;
 	return touch_device(a->vp, place, data, size, write);
@@ -144,7 +147,8 @@ static enum emul_access exchange(void *context, u64 place, const void *expected,
 	struct access *a = context;
 	u8 copy[16];
 
-	if (place != NOWHERE && guest_range(a->vp->machine->guest, place, size))
+	if (place != NOWHERE && guest_range(a->vp->machine->guest, place, size) &&
+	    !bus_claims(a->vp->machine->bus, SPACE_MMIO, place))
 		return guest_exchange(a->vp->machine->guest, place, expected, desired, size) ? EMUL_ACCESS_CHANGED :
 											       EMUL_ACCESS_OK;
 	memcpy(copy, desired, size);
@@ -172,17 +176,25 @@ static size_t fetch(struct access *a, u8 bytes[16])
 
 static void fill(struct vp *vp, const struct hv_register_page *s, const struct hv_intercept_header *h, struct emul_state *e)
 {
-	*e = (struct emul_state){ .rip = h->rip, .rflags = h->rflags, .mode = vp_mode(s), .la57 = s->cr4 & CR4_LA57,
-				  .real = !(s->cr0 & 1) || (s->rflags & RFLAGS_VM) };
-	for (unsigned i = 0; i < HV_GPR_COUNT; i++)
-		e->gpr[i] = i == HV_RSP ? s->gpr[HV_RSP] : hcl_gpr(&vp->hcl, i);
+	hcl_gprs(&vp->hcl, e->gpr);
+	e->rip = h->rip;
+	e->rflags = h->rflags;
+	e->mode = vp_mode(s);
+	e->la57 = s->cr4 & CR4_LA57;
+	e->real = !(s->cr0 & 1) || (s->rflags & RFLAGS_VM);
+	e->exception = (struct emul_exception){ 0 };
 	for (unsigned i = 0; i < EMUL_SEGMENTS; i++)
 		e->segment[i] = vp_segment(s, i);
 	/* the VTLs share the XMM registers: VTL0's lie here while VTL2 runs, the driver loads them as it enters VTL0 */
 	memcpy(e->xmm, vp->hcl.run->context.fx_state + XMM_AT, sizeof(e->xmm));
 }
 
-static int write_back(struct vp *vp, const struct emul_state *before, const struct emul_state *after)
+/* what an instruction may change and most do not */
+struct before {
+	u64 gpr[HV_GPR_COUNT], rip, rflags;
+};
+
+static int write_back(struct vp *vp, const struct before *before, const struct emul_state *after)
 {
 	int r = 0;
 
@@ -240,7 +252,8 @@ int exit_memory(struct vp *vp, const struct hv_message *msg)
 	const struct hv_memory_intercept *m = (const void *)msg->payload;
 	struct access a = { .vp = vp, .m = m, .state = hcl_state(&vp->hcl),
 			    .user = (m->header.execution_state & HV_EXECUTION_CPL) == 3 ? WALK_USER : 0 };
-	struct emul_state before, after;
+	struct emul_state state;
+	struct before before;
 	u8 bytes[16] = { 0 };
 	size_t count = MIN(m->instruction_byte_count, sizeof(m->instruction_bytes));
 	enum emul_result result = EMUL_UNSUPPORTED;
@@ -252,22 +265,24 @@ int exit_memory(struct vp *vp, const struct hv_message *msg)
 	else
 		vp->mmio_count = 0;
 	vp->wait = VP_NO_WAIT;
-	fill(vp, a.state, &m->header, &before);
-	after = before;
+	fill(vp, a.state, &m->header, &state);
+	memcpy(before.gpr, state.gpr, sizeof(before.gpr));
+	before.rip = state.rip;
+	before.rflags = state.rflags;
 	memcpy(bytes, m->instruction_bytes, count);
 	if (m->header.access_type != HV_INTERCEPT_ACCESS_EXECUTE)
-		result = run_batch(&a, &after, bytes, &count);
+		result = run_batch(&a, &state, bytes, &count);
 	if (result == EMUL_UNSUPPORTED || result == EMUL_TRUNCATED)
 		return refuse(vp, m, result, bytes, count);
 	vp->emulated++;
 	int r = vp->apic ? interrupt_give_tpr(vp) : 0;
 
 	if (!r)
-		r = write_back(vp, &before, &after);
+		r = write_back(vp, &before, &state);
 	if (r || result == EMUL_AGAIN || result == EMUL_RETRY)
 		return r;
 	if (result == EMUL_FAULT)
-		return vp_inject(vp, after.exception.vector, after.exception.has_error, after.exception.error,
-				 after.exception.address);
+		return vp_inject(vp, state.exception.vector, state.exception.has_error, state.exception.error,
+				 state.exception.address);
 	return before.rflags & RFLAGS_TF ? vp_single_step(vp) : 0;
 }

@@ -155,5 +155,5 @@ int exit_msr(struct vp *vp, const struct hv_message *msg)
 		hcl_set_gpr(&vp->hcl, HV_RAX, (u32)value);
 		hcl_set_gpr(&vp->hcl, HV_RDX, value >> 32);
 	}
-	return vp_skip(vp, &m->header, 2); /* RDMSR and WRMSR are 2 bytes */
+	return vp_skip(vp, &m->header, vp_length(&m->header, 2)); /* 0F 30, 0F 32, and perhaps prefixes */
 }

@@ -56,67 +56,73 @@ int vp_install_intercepts(struct hcl *hcl, bool apic)
 	return 0;
 }
 
-#define ALL ~0u
+#define ALL { ~0u, ~0u, ~0u, ~0u }
 #define ECX1_X2APIC (u32)BIT(21)
 #define ECX1_TSC_DEADLINE (u32)BIT(24)
 #define EDX1_APIC (u32)BIT(9)
 #define EAX6_ARAT (u32)BIT(2)
 
-struct cpuid_leaf {
-	u32 leaf, eax, eax_mask, ebx_mask, ecx, ecx_mask, edx, edx_mask;
-};
-
 /* the paravisor's own leaves are not VTL0's business (TLFS 2.4: 40000080h is the nested range) */
-static const struct cpuid_leaf hidden[] = {
-	{ 0x40000080, 0, ALL, ALL, 0, ALL, 0, ALL },
-	{ 0x40000081, 0, ALL, ALL, 0, ALL, 0, ALL },
-	{ 0x40000082, 0, ALL, ALL, 0, ALL, 0, ALL },
+static const struct cpuid_change hidden[] = {
+	{ .leaf = 0x40000080, .any_subleaf = true, .mask = ALL },
+	{ .leaf = 0x40000081, .any_subleaf = true, .mask = ALL },
+	{ .leaf = 0x40000082, .any_subleaf = true, .mask = ALL },
 };
 
 /* what VTL0 has since it is played here */
 #define EAX3_APIC (u32)(HV_FEATURE_SYNIC | HV_FEATURE_SYNTIMER | HV_FEATURE_APIC_MSRS)
-static const struct cpuid_leaf with_apic[] = {
-	{ .leaf = 1, .ecx = ECX1_X2APIC | ECX1_TSC_DEADLINE, .ecx_mask = ECX1_X2APIC | ECX1_TSC_DEADLINE,
-	  .edx = EDX1_APIC, .edx_mask = EDX1_APIC },
-	{ .leaf = 6, .eax = EAX6_ARAT, .eax_mask = EAX6_ARAT },
-	{ .leaf = 0x40000003, .eax = EAX3_APIC, .eax_mask = EAX3_APIC,
-	  .edx = (u32)HV_FEATURE_STIMER_DIRECT, .edx_mask = (u32)HV_FEATURE_STIMER_DIRECT },
+#define SET(bits_a, bits_b, bits_c, bits_d) .any_subleaf = true, \
+	.mask = { bits_a, bits_b, bits_c, bits_d }, .value = { bits_a, bits_b, bits_c, bits_d }
+static const struct cpuid_change with_apic[] = {
+	{ .leaf = CPUID_LEAF_FEATURES, SET(0, 0, ECX1_X2APIC | ECX1_TSC_DEADLINE, EDX1_APIC) },
+	{ .leaf = CPUID_LEAF_POWER, SET(EAX6_ARAT, 0, 0, 0) },
+	{ .leaf = 0x40000003, SET(EAX3_APIC, 0, 0, (u32)HV_FEATURE_STIMER_DIRECT) },
 	/* its EOI register needs no exit where the VP assist page says so */
-	{ .leaf = 0x40000004, .eax = (u32)HV_HINT_APIC_MSRS, .eax_mask = (u32)HV_HINT_APIC_MSRS },
+	{ .leaf = 0x40000004, SET((u32)HV_HINT_APIC_MSRS, 0, 0, 0) },
 };
 
-static int register_leaf(struct hcl *hcl, const struct cpuid_leaf *l)
+static int register_leaf(struct hcl *hcl, const struct cpuid_change *c)
 {
 	struct hv_register_intercept_result in = {
 		.partition_id = HV_PARTITION_ID_SELF,
 		.vp_index = HV_VP_INDEX_SELF,
 		.intercept_type = HV_INTERCEPT_CPUID,
-		.parameters = { .eax = l->leaf, .always_override = 1,
-				.result = { .eax = l->eax, .eax_mask = l->eax_mask, .ebx_mask = l->ebx_mask,
-					    .ecx = l->ecx, .ecx_mask = l->ecx_mask, .edx = l->edx, .edx_mask = l->edx_mask } },
+		.parameters = { .eax = c->leaf, .ecx = c->subleaf, .subleaf_specific = !c->any_subleaf, .always_override = 1,
+				.result = { .eax = c->value[CPUID_EAX], .eax_mask = c->mask[CPUID_EAX],
+					    .ebx = c->value[CPUID_EBX], .ebx_mask = c->mask[CPUID_EBX],
+					    .ecx = c->value[CPUID_ECX], .ecx_mask = c->mask[CPUID_ECX],
+					    .edx = c->value[CPUID_EDX], .edx_mask = c->mask[CPUID_EDX] } },
 	};
 	u16 status;
 	int r = hcl_call(hcl, HVCALL_REGISTER_INTERCEPT_RESULT, &in, sizeof(in), &status);
 
 	if (r == -EIO && status == HV_STATUS_INVALID_PARTITION_STATE)
 		return 0; /* VTL0 ran before, under an earlier worker: what that one registered holds */
-	return r ? log_err(r, "CPUID leaf %#x cannot be registered (status %#x)", l->leaf, status) : 0;
+	return r ? log_err(r, "CPUID leaf %#x cannot be registered (status %#x)", c->leaf, status) : 0;
 }
 
-int vp_register_cpuid(struct hcl *hcl, bool apic)
+int vp_configure_cpuid(bool apic, const char *policy, struct cpuid_changes *ret, char *why, size_t size)
 {
 	int r = 0;
 
+	ret->count = 0;
 	for (size_t i = 0; apic && !r && i < ARRAY_SIZE(with_apic); i++)
-		r = register_leaf(hcl, &with_apic[i]);
-	if (r)
-		return r;
+		r = cpuid_change(ret, &with_apic[i]);
+	return r || !policy ? r : cpuid_parse(policy, ret, why, size);
+}
+
+int vp_register_cpuid(struct hcl *hcl, const struct cpuid_changes *changes)
+{
+	int r = 0;
+
 	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
 		if (register_leaf(hcl, &hidden[i])) {
 			log_at(LOG_WARN, "VTL0 sees the host's CPUID leaves");
 			break;
 		}
-	return 0;
+	for (unsigned i = 0; !r && i < changes->count; i++)
+		r = register_leaf(hcl, &changes->all[i]);
+	return r;
 }
 
 void vp_assert_interrupt(struct machine *machine, const struct ioapic_message *m)

@@ -132,7 +132,7 @@ static int restore_run(struct vp *vp, struct bytes b)
 	vp->halted = halted;
 	vp->wait_for_sipi = waits;
 	vp->event_queued = queued;
-	atomic_store(&vp->wanted_sints, sints);
+	atomic_fetch_or(&vp->wanted_sints, sints); /* VMBus may have asked for more meanwhile */
 	return 0;
 }
 

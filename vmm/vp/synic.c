@@ -66,10 +66,7 @@ int exit_hypercall(struct vp *vp, const struct hv_message *msg)
 	hcl_set_gpr(&vp->hcl, HV_RAX, status);
 	if (!in.wide) /* 32-bit callers get EDX:EAX */
 		hcl_set_gpr(&vp->hcl, HV_RDX, 0);
-	/* VMCALL and VMMCALL have 3 bytes; a host with another instruction in its hypercall page says how long it is */
-	unsigned length = m->header.instruction_length & 0xf;
-
-	return vp_skip(vp, &m->header, length ? length : 3);
+	return vp_skip(vp, &m->header, vp_length(&m->header, 3)); /* VMCALL and VMMCALL, or what else the hypercall page has */
 }
 
 int exit_sint_deliverable(struct vp *vp, const struct hv_message *msg)

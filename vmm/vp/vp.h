@@ -11,6 +11,7 @@
 #include "vmm/emul/emul.h"
 #include "vmm/hcl/hcl.h"
 #include "vmm/mem/guest.h"
+#include "vmm/vp/cpuid.h"
 #include "vmm/vp/debug.h"
 #include "spec/get.h"
 
@@ -33,6 +34,7 @@ struct machine {
 	/* VTL0's local APICs and SynICs are played here; NULL: by the hypervisor */
 	struct vapics *apics;
 	struct vp *(*vp)(struct machine *, unsigned index);
+	const struct cpuid_changes *cpuid; /* NULL: none */
 	/*
 	 * Any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. registers: with TRIPLE_FAULT
 	 * the VP's, with GUEST_CRASH the crash registers, else NULL.
@@ -131,10 +133,15 @@ void vp_want_sint(struct vp *vp, u8 sint);
 /* apic: the local APICs are played here */
 int vp_install_intercepts(struct hcl *hcl, bool apic) __must_check;
 /*
- * Unverified on Hyper-V itself: a refusal is logged and tolerated, except where apic says that VTL0 is to see the local APIC,
- * the SynIC and the timers that this process plays: then -errno.
+ * What VTL0 is to see of CPUID: what goes with APICs that are played here, then what the policy says (cpuid_parse(); NULL:
+ * nothing more). -EINVAL with the reason in why.
  */
-int vp_register_cpuid(struct hcl *hcl, bool apic) __must_check;
+int vp_configure_cpuid(bool apic, const char *policy, struct cpuid_changes *ret, char *why, size_t size) __must_check;
+/*
+ * Unverified on Hyper-V itself. A refusal to hide the paravisor's own leaves is logged and tolerated, any other is an error:
+ * VTL0 would lack what is played here, or see what it was not to. -errno, said.
+ */
+int vp_register_cpuid(struct hcl *hcl, const struct cpuid_changes *changes) __must_check;
 /* a fixed, NMI or other interrupt for VTL0's APICs; refusals are counted by the hypervisor and logged */
 void vp_assert_interrupt(struct machine *machine, const struct ioapic_message *message);
 /* machine->apics for count VPs with these APIC ids; machine->vp must be set. -errno, said. */

@@ -1,10 +1,13 @@
 /* Every device of VTL0 and how it is wired; and the tree that inspect shows. Nothing registers itself. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "lib/log/log.h"
+#include "lib/os/env.h"
 #include "vmm/worker/nvme.h"
 #include "vmm/worker/gdb.h"
+#include "vmm/worker/tpm.h"
 #include "vmm/worker/worker.h"
 
 LOG_DOMAIN("assemble");
@@ -32,9 +35,15 @@ static void power_event(struct power *power, enum power_event event, const char 
 {
 	struct worker *w = container_of(power, struct worker, power);
 
-	log_at(LOG_NOTICE, "VTL0 asks for %s: %s", event == POWER_EVENT_OFF ? "power off" : "a reset", how);
+	static const struct { const char *what; enum link_notification tell; } ends[] = {
+		[POWER_EVENT_OFF] = { "VTL0 asks for power off", LINK_POWER_OFF },
+		[POWER_EVENT_RESET] = { "VTL0 asks for a reset", LINK_RESET },
+		[POWER_EVENT_WATCHDOG] = { "VTL0 is reset", LINK_WATCHDOG },
+	};
+
+	log_at(LOG_NOTICE, "%s: %s", ends[event].what, how);
 	worker_stop_vps(w);
-	worker_notify(w, event == POWER_EVENT_OFF ? LINK_POWER_OFF : LINK_RESET, 0, how);
+	worker_notify(w, ends[event].tell, 0, how);
 }
 
 /* ---- VMBus: the hypervisor on one side, the executors of the VPs on the other */
@@ -88,6 +97,35 @@ static int assemble_vmbus(struct worker *w)
 	return 0;
 }
 
+/* the host hears of a suite that failed as of a guest that crashed, with the value as first parameter: power-off has no words */
+static void suite_failed(struct testdev *t, u32 value, const char *text)
+{
+	struct worker *w = container_of(t->power, struct worker, power);
+	struct vp_registers registers = { .count = 1, .all[0] = { HV_REGISTER_GUEST_CRASH_P0, { value } } };
+
+	w->machine.event(&w->machine, VP_GUEST_CRASH, 0, text, &registers);
+}
+
+/* what no machine has unless it is asked for */
+static int assemble_options(struct worker *w)
+{
+	int r = 0;
+
+	watchdog_init(&w->watchdog, w->main, &w->power, env_on("PARAVANE_WATCHDOG_EXPIRED"));
+	w->has_watchdog = env_on("PARAVANE_WATCHDOG");
+	if (w->has_watchdog)
+		r = bus_attach(&w->bus, &w->watchdog.dev);
+	if (r || !env_on("PARAVANE_TESTDEV"))
+		return r;
+	log_at(LOG_NOTICE, "VTL0 has the devices of test suites (PARAVANE_TESTDEV)");
+	w->testdev = malloc(sizeof(*w->testdev));
+	if (!w->testdev)
+		return log_err(-ENOMEM, "testdev");
+	testdev_init(w->testdev, &w->power, &w->isa);
+	w->testdev->failed = suite_failed;
+	return bus_attach(&w->bus, &w->testdev->dev);
+}
+
 int assemble(struct worker *w)
 {
 	struct device *const devices[] = { &w->ioapic.dev, &w->pic.dev, &w->pit.dev, &w->rtc.dev, &w->pm.dev, &w->legacy.dev,
@@ -116,6 +154,10 @@ int assemble(struct worker *w)
 		r = bus_attach(&w->bus, devices[i]);
 	if (!r && w->ide)
 		r = bus_attach(&w->bus, ide_device(w->ide));
+	if (!r)
+		r = assemble_options(w);
+	if (!r)
+		r = tpm_create(w, LINK_FD_DEVICES, &w->tpm);
 	if (r)
 		return r;
 	for (unsigned i = 0; i < 2; i++) {
@@ -156,6 +198,7 @@ static void partition_inspect(void *object, struct inspect *in)
 	inspect_bool(in, "stopping", atomic_load(&w->stopping));
 	inspect_count(in, "notifications", w->notifications);
 	pause_inspect(w, in);
+	inspect_child(in, "cpuid", cpuid_inspect, &w->cpuid);
 	inspect_child(in, "vps", vps_inspect, w);
 }
 
@@ -210,11 +253,14 @@ static void vm_inspect(void *object, struct inspect *in)
 	inspect_child(in, "partition", partition_inspect, w);
 	inspect_child(in, "chipset", bus_inspect, &w->bus);
 	inspect_child(in, "memory", memory_inspect, w);
+	inspect_child(in, "generation_id", generation_inspect, w);
 	inspect_child(in, "serial", all_serial_inspect, w);
 	inspect_child(in, "nvme", nvme_devices_inspect, w->nvme);
 	inspect_child(in, "vmbus", vmbus_inspect, w->vmbus);
 	inspect_child(in, "storage", disks_inspect, &w->disks);
 	inspect_child(in, "executors", executors_inspect, w);
+	if (w->tpm)
+		inspect_child(in, "tpm", tpm_inspect, w->tpm);
 	if (w->gdb)
 		inspect_child(in, "gdb", gdb_server_inspect, w->gdb);
 	inspect_child(in, "trace", inspect_log, w);

@@ -28,15 +28,12 @@ static const struct disks_ready *find_ready(const struct disks *d, const struct 
 	return NULL;
 }
 
-/* NULL: the controller is not ready or has no such namespace */
+/* 0: its first. NULL: the controller is not ready or has no such namespace */
 static const struct nvme_namespace *find_namespace(const struct disks_ready *r, u32 nsid)
 {
-	const struct nvme_namespace *s;
-
-	for (u32 i = 0; r && (s = nvme_namespace_at(r->nvme, i)); i++)
-		if (!nsid || s->nsid == nsid)
-			return s;
-	return NULL;
+	if (!r)
+		return NULL;
+	return nsid ? nvme_namespace_of(r->nvme, nsid) : nvme_namespace_at(r->nvme, 0);
 }
 
 static struct disk *open_source(struct disks *d, const struct storage_source *s)
@@ -120,6 +117,17 @@ static void for_each(struct disks *d, void (*visit)(struct disks *, u32 controll
 			visit(d, i, &d->config.controllers[i].disks[k]);
 }
 
+/* a namespace may have another size now; IDE knows of no such thing */
+static void measure(struct disks *d, u32 controller, struct storage_disk *s)
+{
+	u64 sectors = s->attached && s->kind == STORAGE_NVME && d->scsi[controller] ?
+		      storvsp_measure(d->scsi[controller], s->location) : 0;
+
+	if (sectors)
+		log_at(LOG_NOTICE, "controller %u, LUN %u has %llu sectors now", controller, s->location,
+		       (unsigned long long)sectors);
+}
+
 /* a controller of that instance came anew: what stood on the old one has to be made again */
 static void forget(struct disks *d, const struct disks_ready *old)
 {
@@ -149,6 +157,7 @@ static void nvme_ready(void *ctx, struct nvme *n, u32 index, const struct guid *
 	else if (d->ready[i].nvme != n)
 		forget(d, &d->ready[i]);
 	d->ready[i] = (struct disks_ready){ n, index, *instance };
+	for_each(d, measure);
 	for_each(d, attach);
 	assemble_ide_wait(d->worker);
 }

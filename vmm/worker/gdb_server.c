@@ -1,6 +1,5 @@
 /* The gdbstub's connection, and how VPs are held and let go for it */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -502,7 +501,9 @@ int gdb_server_create(struct worker *w, int listen_fd, struct gdb_server **ret)
 	const char *wait = getenv("PARAVANE_WAIT_FOR_DEBUGGER");
 
 	*ret = NULL;
-	if (fcntl(listen_fd, F_GETFD) < 0)
+	int listens;
+
+	if (getsockopt(listen_fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &(socklen_t){ sizeof(listens) }))
 		return 0;
 	struct gdb_server *s = calloc(1, sizeof(*s));
 

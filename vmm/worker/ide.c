@@ -23,7 +23,7 @@ int assemble_ide(struct worker *w)
 
 int assemble_ide_add(struct worker *w, struct storage_disk *d, struct disk *disk)
 {
-	if (w->released) {
+	if (w->came & WORKER_WAIT_DISKS) {
 		disk_destroy(disk);
 		return log_err(-EBUSY, "IDE drive %u:%u comes too late: VTL0 runs", d->channel, d->location);
 	}
@@ -38,7 +38,7 @@ void assemble_ide_wait(struct worker *w)
 	for (u32 i = 0; c && i < c->count; i++)
 		missing |= c->disks[i].kind == STORAGE_NVME && !c->disks[i].attached;
 	if (!missing)
-		worker_release(w);
-	else if (!w->holds)
-		worker_hold(w, IDE_WAIT_NS);
+		worker_release(w, WORKER_WAIT_DISKS);
+	else if (!((w->waits_for | w->came) & WORKER_WAIT_DISKS))
+		worker_hold(w, WORKER_WAIT_DISKS, IDE_WAIT_NS);
 }

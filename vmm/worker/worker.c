@@ -16,6 +16,7 @@
 #include "vmm/mem/protect.h"
 #include "vmm/worker/gdb.h"
 #include "vmm/worker/nvme.h"
+#include "vmm/worker/tpm.h"
 
 LOG_DOMAIN("worker");
 
@@ -90,12 +91,22 @@ static void link_ended(struct link_client *link)
 }
 
 /* ---- VTL0 waits for what it cannot get later: main lets its VPs go when all are open and nothing is missing any more */
+/* on the VP's thread */
+static void start_vp(struct worker_vp *v)
+{
+	struct worker *w = v->worker;
+
+	if (atomic_load(&w->stopping))
+		return;
+	if (v->vp.index == 0 && loader_set_registers(&v->vp.hcl, &w->entry))
+		machine_event(&w->machine, VP_FAILED, 0, "VP cannot be set up", NULL);
+	else
+		vp_start(&v->vp);
+}
+
 static void run_vp(struct op *op, int ignored)
 {
-	struct worker_vp *v = container_of(op, struct worker_vp, run);
-
-	if (!atomic_load(&v->worker->stopping))
-		vp_start(&v->vp);
+	start_vp(container_of(op, struct worker_vp, run));
 }
 
 static void started(struct worker *w)
@@ -104,11 +115,25 @@ static void started(struct worker *w)
 	worker_notify(w, LINK_STARTED, 0, "VTL0 runs");
 }
 
+/* what is to run is put into VTL0's memory last: what measures it needs it as it came */
+static int load(struct worker *w)
+{
+	const struct loader_machine machine = { .pci = w->ide, .tpm = w->tpm, .watchdog = w->has_watchdog };
+	int r = loader_load(w->machine.guest, &w->layout, &machine, &w->entry);
+
+	return r ? r : generation_start(w);
+}
+
 static void let_go(struct worker *w)
 {
-	if (!w->opened_all || !w->released)
+	if (!w->opened_all || w->waits_for || w->let_go)
 		return;
+	w->let_go = true;
 	timer_disarm(w->main, &w->hold_timer);
+	if (load(w)) {
+		machine_event(&w->machine, VP_FAILED, 0, "VTL0 cannot be loaded", NULL);
+		return;
+	}
 	for (unsigned i = 0; i < w->layout.vp_count; i++)
 		exec_post(w->vps[i].vp.exec, &w->vps[i].run, run_vp, 0);
 	started(w);
@@ -126,11 +151,10 @@ static void opened_all(struct op *op, int ignored)
 		started(w);
 }
 
-void worker_release(struct worker *w)
+void worker_release(struct worker *w, enum worker_wait what)
 {
-	if (w->released)
-		return;
-	w->released = true;
+	w->came |= what;
+	w->waits_for &= ~(unsigned)what;
 	if (w->holds)
 		let_go(w);
 }
@@ -139,17 +163,21 @@ static void held_too_long(struct timer *timer)
 {
 	struct worker *w = container_of(timer, struct worker, hold_timer);
 
-	if (w->released)
+	if (!w->waits_for)
 		return;
-	log_at(LOG_NOTICE, "VTL0 starts without a disk that it was to wait for");
-	worker_release(w);
+	log_at(LOG_NOTICE, "VTL0 starts without what it was to wait for:%s%s", w->waits_for & WORKER_WAIT_DISKS ? " a disk" : "",
+	       w->waits_for & WORKER_WAIT_TPM ? " the TPM" : "");
+	worker_release(w, w->waits_for);
 }
 
-void worker_hold(struct worker *w, u64 limit_ns)
+void worker_hold(struct worker *w, enum worker_wait what, u64 limit_ns)
 {
 	w->holds = true;
+	w->waits_for |= what;
+	w->hold_until_ns = MAX(w->hold_until_ns, exec_now_ns(w->main) + limit_ns);
 	w->hold_timer.fire = held_too_long;
-	timer_arm(w->main, &w->hold_timer, exec_now_ns(w->main) + limit_ns);
+	timer_disarm(w->main, &w->hold_timer);
+	timer_arm(w->main, &w->hold_timer, w->hold_until_ns);
 }
 
 /* first thing on the VP's thread, pinned: pages, registers, go */
@@ -159,16 +187,14 @@ static void boot_vp(struct op *op, int ignored)
 	struct worker *w = v->worker;
 	int r = vp_open(&v->vp);
 
-	if (!r && v->vp.index == 0)
-		r = loader_set_registers(&v->vp.hcl, &w->entry);
 	if (!r && layout_needs_x2apic(&w->layout))
 		r = vp_enable_x2apic(&v->vp);
 	if (r) {
 		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up", NULL);
 		return;
 	}
-	if (!w->holds && !atomic_load(&w->stopping))
-		vp_start(&v->vp);
+	if (!w->holds)
+		start_vp(v);
 	if (atomic_fetch_add(&w->opened, 1) + 1 == w->layout.vp_count)
 		exec_post(w->main, &w->opened_op, opened_all, 0);
 }
@@ -255,14 +281,26 @@ static void change_settings(struct link_client *link, struct pb_writer *answer)
 }
 
 /* who plays VTL0's local APICs: the hypervisor, or on hosts where it does not, this process */
-static int choose_apic(bool *ret_vmm)
+static int choose_apic(struct worker *w, bool *ret_vmm)
 {
 	const char *word = getenv("PARAVANE_APIC");
 
 	*ret_vmm = word && !strcmp(word, "vmm");
-	if (word && !*ret_vmm && strcmp(word, "hypervisor"))
-		return log_err(-EINVAL, "PARAVANE_APIC=%s on the kernel's command line is neither hypervisor nor vmm", word);
-	return 0;
+	if (!word || *ret_vmm || !strcmp(word, "hypervisor"))
+		return 0;
+	snprintf(w->why, sizeof(w->why), "PARAVANE_APIC=%s on the kernel's command line is neither hypervisor nor vmm", word);
+	return -EINVAL;
+}
+
+/* what the guest is to see, by the command line's policy: a word that is not understood hides nothing, so it ends the start */
+static int choose_cpuid(struct worker *w, bool apic)
+{
+	char why[140] = "";
+	int r = vp_configure_cpuid(apic, getenv("PARAVANE_CPUID"), &w->cpuid, why, sizeof(why));
+
+	if (r)
+		snprintf(w->why, sizeof(w->why), "PARAVANE_CPUID on the kernel's command line: %s", why);
+	return r ? r : vp_register_cpuid(w->machine.hcl, &w->cpuid);
 }
 
 static struct vp *vp_of(struct machine *m, unsigned index)
@@ -285,11 +323,11 @@ static int prepare(struct worker *w)
 	if (!r)
 		r = protect_vtl2(w->machine.hcl, &w->layout, &w->protected_pages);
 	if (!r)
-		r = choose_apic(&apic);
+		r = choose_apic(w, &apic);
 	if (!r)
 		r = vp_install_intercepts(w->machine.hcl, apic);
 	if (!r)
-		r = vp_register_cpuid(w->machine.hcl, apic);
+		r = choose_cpuid(w, apic);
 	if (r)
 		return r;
 	w->main = exec_create("main", -1);
@@ -299,6 +337,7 @@ static int prepare(struct worker *w)
 	w->machine.ioapic = &w->ioapic;
 	w->machine.pic = &w->pic;
 	w->machine.vp = vp_of;
+	w->machine.cpuid = &w->cpuid;
 	r = apic ? vp_create_apics(&w->machine, w->layout.vp_count, w->layout.apic_ids) : 0;
 	if (r)
 		return r;
@@ -310,8 +349,6 @@ static int prepare(struct worker *w)
 	r = assemble(w);
 	w->settings = bytes_of(NULL, 0);
 	if (!r)
-		r = loader_load(w->machine.guest, &w->layout, &(struct loader_machine){ .pci = w->ide }, &w->entry);
-	if (!r)
 		r = create_vps(w);
 	if (!r)
 		r = gdb_server_create(w, LINK_FD_GDB, &w->gdb);
@@ -319,6 +356,10 @@ static int prepare(struct worker *w)
 		r = open_nvme(w);
 	if (!r)
 		disks_watch(&w->disks);
+	if (!r)
+		tpm_begin(w->tpm);
+	if (!r && !w->holds)
+		r = load(w);
 	return r;
 }
 
@@ -343,10 +384,10 @@ int worker_main(int argc, char **argv)
 	if (!r)
 		r = exec_run(w->main);
 	if (r) {
-		char text[80];
+		char text[LINK_TEXT_MAX];
 
 		worker_stop_vps(w);
-		snprintf(text, sizeof(text), "the worker cannot go on: %s", strerror(-r));
+		snprintf(text, sizeof(text), "the worker cannot go on: %s", *w->why ? w->why : strerror(-r));
 		worker_notify(w, LINK_FAILED, 0, text);
 	}
 	/* the process ends here, and with it rings, mappings and threads */

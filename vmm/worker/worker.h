@@ -7,6 +7,8 @@
 #include "vmm/loader/loader.h"
 #include "vmm/worker/link.h"
 #include "vmm/chipset/ide/ide.h"
+#include "vmm/chipset/testdev.h"
+#include "vmm/chipset/watchdog.h"
 #include "vmm/worker/disks.h"
 
 struct worker;
@@ -64,12 +66,21 @@ struct pause {
 	atomic_uint left;        /* VPs that have not done it yet */
 	void (*then)(struct op *, int);
 	struct op then_op;
+	struct timer hold_timer; /* VMBus's channels are to stop */
 	u64 pauses;
+	/* state taken and put back within this worker: what servicing will do between two */
+	bool round_trip;         /* one is under way */
+	bool spoilt;             /* one failed half-way: VTL0 does not run again before a reset */
+	int round_trip_error;    /* of the last one */
+	atomic_int restore_error;
+	struct saver state;      /* all records, until each VP has its own back */
+	u64 round_trips, round_trip_bytes;
 };
 
 struct worker {
 	struct partition_layout layout;
 	struct machine machine;
+	struct cpuid_changes cpuid;     /* what VTL0 sees otherwise than the hypervisor shows */
 	struct bus bus;
 	struct ioapic ioapic;
 	struct pic pic;
@@ -77,6 +88,13 @@ struct worker {
 	struct rtc rtc;
 	struct pm pm;
 	struct legacy legacy;
+	struct watchdog watchdog;
+	bool has_watchdog;
+	struct testdev *testdev;        /* NULL: no default machine has it */
+	struct {
+		u8 id[16];
+		u64 changes;
+	} generation;                   /* main's */
 	struct com com[2];
 	struct serial serial[2];
 	struct vmbus *vmbus;
@@ -91,18 +109,22 @@ struct worker {
 	struct worker_vp *vps;          /* layout.vp_count */
 	struct nvme_devices *nvme;      /* what the host assigned to VTL2 */
 	struct gdb_server *gdb;         /* NULL: nobody is to debug */
+	struct tpm *tpm;                /* NULL: the guest has none */
 	struct link_client link;
 	struct loader_entry entry;
 	struct op ended, devices_ended;
 	u64 protected_pages, notifications;
 	atomic_uint opened;
 	bool holds;                     /* VTL0 waits for something: set before VP threads run */
-	bool opened_all, released;      /* main's */
+	bool opened_all, let_go;        /* main's, as the next two; let_go: VTL0 runs, or is about to */
+	unsigned waits_for, came;       /* enum worker_wait */
 	struct op opened_op;
 	struct timer hold_timer;
+	u64 hold_until_ns;
 	atomic_bool stopping;
 	struct pause pause;
 	int notify_fd, result;
+	char why[200];                  /* it cannot start: a mistake in its configuration, in a line */
 };
 
 /* every device of VTL0, in order, in the open. -errno, said. */
@@ -115,6 +137,11 @@ int assemble_ide(struct worker *w) __must_check;
 int assemble_ide_add(struct worker *w, struct storage_disk *d, struct disk *disk) __must_check;
 /* after all that is there at once is: VTL0 waits for the rest, if any */
 void assemble_ide_wait(struct worker *w);
+
+/* ---- generation.c; main's */
+/* the VM's generation ID into VTL0's memory, before it runs. -errno, said. An update of "id" in inspect changes it. */
+int generation_start(struct worker *w) __must_check;
+void generation_inspect(void *worker, struct inspect *in);
 
 /* ---- pause.c; main's */
 void pause_command(struct link_client *link, enum link_op op, u32 id);
@@ -131,8 +158,9 @@ void worker_stop_vps(struct worker *w);
  * Before VP threads run: VTL0's first instruction waits until worker_release(), which is main's, or for at most limit_ns; the
  * log then says that it goes without what. Its executors run meanwhile.
  */
-void worker_hold(struct worker *w, u64 limit_ns);
-void worker_release(struct worker *w);
+enum worker_wait { WORKER_WAIT_DISKS = 1, WORKER_WAIT_TPM = 2 };
+void worker_hold(struct worker *w, enum worker_wait what, u64 limit_ns);
+void worker_release(struct worker *w, enum worker_wait what);
 
 /*
  * The program. Expects the descriptors of link.h and 0-2 open. Returns an exit status: 0 after LINK_STOP or end of file on
