@@ -77,6 +77,9 @@ static void print_long_options(const struct command *c)
 			printf(" --%s", option_specs[i].name);
 }
 
+/* what lies below $dir, a name a line */
+#define NODES "pvdiag $vm inspect $dir 2>/dev/null | sed -n 's/^\\([^ :]*\\):.*/\\1/p'"
+
 static const char bash_head[] =
 	"# bash completion for pvdiag\n"
 	"_pvdiag() {\n"
@@ -99,7 +102,7 @@ static const char bash_tail[] =
 	"\t\tcompopt -o nospace\n"
 	"\t\tdir=${cur%/*}\n"
 	"\t\t[ \"$dir\" != \"$cur\" ] || dir=\n"
-	"\t\tw=$(pvdiag $vm --timeout 1 inspect -j $dir 2>/dev/null | sed -n 's/^  \"\\([^\"]*\\)\".*/\\1/p')\n"
+	"\t\tw=$(" NODES ")\n"
 	"\t\tCOMPREPLY=($(compgen -P \"${dir:+$dir/}\" -W \"$w\" -- \"${cur##*/}\")) ;;\n"
 	"\tcompletions:*) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")) ;;\n"
 	"\tbundle:*) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
@@ -120,6 +123,32 @@ static void bash(void)
 	fputs(bash_tail, stdout);
 }
 
+static const char zsh_head[] =
+	"\t)\n"
+	"\tlocal cmd= vm= w dir\n"
+	"\tfor w in ${words[2,CURRENT-1]}; do\n"
+	"\t\tcase $w in\n"
+	"\t\t*/* | vsock:* | tcp:*) [[ -n $cmd ]] || vm=$w ;;\n"
+	"\t\t-*) ;;\n"
+	"\t\t*) [[ -n $cmd ]] || cmd=$w ;;\n"
+	"\t\tesac\n"
+	"\tdone\n"
+	"\tcase $cmd:$PREFIX in\n"
+	"\t:*/*) _files ;;\n"
+	"\t:*) _describe command commands ;;\n";
+static const char zsh_tail[] =
+	"\tinspect:*)\n"
+	"\t\tdir=${PREFIX%/*}\n"
+	"\t\t[[ $PREFIX == */* ]] || dir=\n"
+	"\t\tcompset -P '*/'\n"
+	"\t\tcompadd -S '' -- ${(f)\"$(" NODES ")\"} ;;\n"
+	"\tcompletions:*) compadd -- bash zsh fish ;;\n"
+	"\t*) _files ;;\n"
+	"\tesac\n"
+	"}\n"
+	/* read by `source`, or as the function's file in fpath: then this is its first call */
+	"if [[ $funcstack[1] == _pvdiag ]]; then _pvdiag \"$@\"; else compdef _pvdiag pvdiag; fi\n";
+
 static void zsh(void)
 {
 	fputs("#compdef pvdiag\n_pvdiag() {\n\tlocal -a commands\n\tcommands=(\n", stdout);
@@ -129,14 +158,13 @@ static void zsh(void)
 			fputs(*at == '\'' ? "'\\''" : *at == ':' ? "\\:" : (char[]){ *at, 0 }, stdout);
 		fputs("'\n", stdout);
 	}
-	fputs("\t)\n\tif (( CURRENT == 2 )); then\n\t\t_describe command commands\n\t\t_files -g '*.vsock'\n\t\treturn\n\tfi\n"
-	      "\tlocal cmd=${words[2]}\n\t[[ $cmd == */* ]] && cmd=${words[3]}\n\tcase $cmd in\n", stdout);
+	fputs(zsh_head, stdout);
 	for (unsigned i = 0; i < command_count; i++) {
-		printf("\t%s) compadd --", commands[i].name);
+		printf("\t%s:-*) compadd --", commands[i].name);
 		print_long_options(&commands[i]);
 		fputs(" ;;\n", stdout);
 	}
-	fputs("\t*) _describe command commands ;;\n\tesac\n}\ncompdef _pvdiag pvdiag\n", stdout);
+	fputs(zsh_tail, stdout);
 }
 
 static void fish_option(const char *command, const struct option_spec *s)
@@ -147,6 +175,17 @@ static void fish_option(const char *command, const struct option_spec *s)
 	printf("%s -d \"%s\"\n", s->value ? " -x" : "", s->help);
 }
 
+static const char fish_tail[] =
+	"complete -c pvdiag -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'\n"
+	"function __pvdiag_nodes\n"
+	"\tset -l dir (string replace -r '/?[^/]*$' '' -- (commandline -ct))\n"
+	"\tset -l vm (string match -r '.*/.*|vsock:.*|tcp:.*' -- (commandline -opc)[2])\n"
+	"\tpvdiag $vm inspect $dir 2>/dev/null | string match -rg '^([^ :]*):' |\n"
+	"\t\tstring replace -r '^' \"$dir/\" | string trim -l -c /\n"
+	"end\n"
+	"complete -c pvdiag -n '__fish_seen_subcommand_from inspect' -a '(__pvdiag_nodes)'\n"
+	"complete -c pvdiag -n '__fish_seen_subcommand_from file bundle' -F\n";
+
 static void fish(void)
 {
 	fputs("# fish completion for pvdiag\ncomplete -c pvdiag -f\n", stdout);
@@ -156,7 +195,7 @@ static void fish(void)
 			if (commands[i].options & BIT(k))
 				fish_option(commands[i].name, &option_specs[k]);
 	}
-	fputs("complete -c pvdiag -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'\n", stdout);
+	fputs(fish_tail, stdout);
 }
 
 enum exit_code command_completions(struct session *s)

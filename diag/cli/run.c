@@ -87,15 +87,52 @@ static bool move(int from, int to)
 	return n > 0 && !fd_write_all(to, data, (size_t)n);
 }
 
+/* what the program has not taken yet of its input */
+struct input {
+	int to;        /* -1: it gets no more */
+	size_t at, len;
+	char data[16384];
+};
+
+/* the next piece of our standard input; its end is passed on */
+static void fill(struct input *in)
+{
+	ssize_t n = read(STDIN_FILENO, in->data, sizeof(in->data));
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	in->at = 0;
+	in->len = n > 0 ? (size_t)n : 0;
+	if (n > 0)
+		return;
+	shutdown(in->to, SHUT_WR);
+	in->to = -1;
+}
+
+/* as much as it takes now: a program may want to be rid of its output first, so nobody waits here */
+static void drain(struct input *in)
+{
+	ssize_t n = send(in->to, in->data + in->at, in->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n < 0 && errno != EINTR && errno != EAGAIN)
+		in->to = -1;
+	if (n < 0)
+		return;
+	in->at += (size_t)n;
+	in->len -= (size_t)n;
+}
+
 /* until the program's output has ended; what is typed for it may go on for ever */
 static void relay(const struct session *s, struct remote *r)
 {
-	bool out = r->fds[1] >= 0, err = r->fds[2] >= 0, in = r->fds[0] >= 0;
+	bool out = r->fds[1] >= 0, err = r->fds[2] >= 0;
+	struct input in = { .to = r->fds[0] };
 
 	while (out || err) {
-		struct pollfd p[3] = { { in ? STDIN_FILENO : -1, POLLIN, 0 }, { out ? r->fds[1] : -1, POLLIN, 0 },
-				       { err ? r->fds[2] : -1, POLLIN, 0 } };
-		int n = poll(p, 3, -1);
+		bool more = in.to >= 0 && !in.len;
+		struct pollfd p[4] = { { more ? STDIN_FILENO : -1, POLLIN, 0 }, { out ? r->fds[1] : -1, POLLIN, 0 },
+				       { err ? r->fds[2] : -1, POLLIN, 0 }, { in.len ? in.to : -1, POLLOUT, 0 } };
+		int n = poll(p, ARRAY_SIZE(p), -1);
 
 		if (resized && r->tty)
 			tell_size(s, r->pid);
@@ -107,10 +144,10 @@ static void relay(const struct session *s, struct remote *r)
 			out = move(r->fds[1], STDOUT_FILENO);
 		if (p[2].revents)
 			err = move(r->fds[2], STDERR_FILENO);
-		if (p[0].revents && !move(STDIN_FILENO, r->fds[0])) {
-			shutdown(r->fds[0], SHUT_WR);
-			in = false;
-		}
+		if (p[3].revents)
+			drain(&in);
+		if (p[0].revents)
+			fill(&in);
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "diag/crash/core.h"
+#include "diag/crash/scrub.h"
 #include "diag/crash/sender.h"
 #include "lib/log/kmsg.h"
 #include "lib/os/cleanup.h"
@@ -30,6 +31,7 @@ LOG_DOMAIN("crash");
 struct helper {
 	struct exec *exec;
 	struct uio_channel *channel;
+	struct scrub *scrub;    /* NULL: the core goes as it is */
 	struct core *core;
 	struct sender *sender;
 	struct task run;
@@ -61,7 +63,7 @@ static void stop(struct helper *h, int result)
 
 /* ---- the core's two sources */
 
-static int read_core(void *ctx, void *buf, size_t room)
+static int read_stdin(void *ctx, void *buf, size_t room)
 {
 	ssize_t n;
 
@@ -71,6 +73,13 @@ static int read_core(void *ctx, void *buf, size_t room)
 	while (n < 0 && errno == EINTR);
 	doing = "the core is sent";
 	return n < 0 ? -errno : (int)n;
+}
+
+static int read_core(void *ctx, void *buf, size_t room)
+{
+	struct helper *h = ctx;
+
+	return h->scrub ? scrub_read(h->scrub, buf, room) : read_stdin(NULL, buf, room);
 }
 
 /* what /dev/kmsg has, record by record; the newest when it is more than room */
@@ -214,7 +223,7 @@ static int send_core(struct helper *h)
 	static const struct sender_port port = { port_send, port_read, port_done };
 	struct core_input input = { read_core, read_log, h };
 	struct sender_kernel kernel;
-	bool cut;
+	bool cut = false;
 	int r = bind_channel();
 
 	if (r)
@@ -232,8 +241,10 @@ static int send_core(struct helper *h)
 	r = exec_run(h->exec);
 	if (!r)
 		r = h->result;
+	u64 sent = sender_sent(h->sender, &cut);
+
 	if (!r)
-		log_at(LOG_NOTICE, "the host has the core: %llu bytes%s", (unsigned long long)sender_sent(h->sender, &cut),
+		log_at(LOG_NOTICE, "the host has the core: %llu bytes%s", (unsigned long long)sent,
 		       cut ? ", cut at its limit" : "");
 	return r;
 }
@@ -257,12 +268,18 @@ int crash_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGALRM, too_long);
 	alarm(LIMIT_S);
-	if (argc != 5) {
-		log_at(LOG_ERROR, "crash PID TID SIGNAL COMM: for the kernel's core_pattern only");
+	if (argc != 6) {
+		log_at(LOG_ERROR, "crash PID TID SIGNAL UID COMM: for the kernel's core_pattern only");
 		return 2;
 	}
-	log_at(LOG_ERROR, "process %s (%s) died of signal %s (%s) in thread %s", argv[1], argv[4], argv[3],
+	log_at(LOG_ERROR, "process %s (%s) died of signal %s (%s) in thread %s", argv[1], argv[5], argv[3],
 	       strsignal((int)strtol(argv[3], NULL, 10)), argv[2]);
+	/* only a process that keeps secrets has a user of its own (vmm/device_worker/sandbox.h) */
+	if (strcmp(argv[4], "0")) {
+		helper.scrub = scrub_create(read_stdin, NULL);
+		if (!helper.scrub)
+			return 1;
+	}
 	take_turn();
 	/* the kernel's pieces end here: memory and files go with the process */
 	return send_core(&helper) ? 1 : 0;

@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "diag/server/policy.h"
 #include "lib/log/kmsg.h"
 #include "lib/os/cleanup.h"
+#include "lib/os/env.h"
 #include "spec/hv.h"
 #include "spec/hv_msr.h"
+#include "vmm/settings/settings.h"
 
 LOG_DOMAIN("control");
 
@@ -60,6 +63,16 @@ static void guest_crashed(struct control *c, const struct link_notify *n)
 	tell_crash(c, n->vp, 0, values[5], values);
 }
 
+static void watchdog_resets(void *context)
+{
+	struct control *c = context;
+
+	if (!c->get)
+		return;
+	get_notify_event(c->get, GET_EVENT_WATCHDOG_TIMEOUT_RESET);
+	get_notify_reset(c->get);
+}
+
 static void worker_notified(struct child *child, const struct link_notify *n)
 {
 	struct control *c = container_of(child, struct control, worker);
@@ -77,6 +90,10 @@ static void worker_notified(struct child *child, const struct link_notify *n)
 		c->state = CONTROL_POWERED_OFF;
 		if (c->get)
 			get_notify_power_off(c->get);
+		return;
+	case LINK_WATCHDOG:
+		c->state = CONTROL_RESETTING;
+		boot_status_keep(&c->boot_status, c->store, watchdog_resets, c);
 		return;
 	case LINK_RESET:
 		c->state = CONTROL_RESETTING;
@@ -115,6 +132,21 @@ int control_start_worker(struct control *c)
 	return child_start(&c->worker, &c->fds);
 }
 
+/* its program is most of the initramfs, so it is packed; where nobody needs it, its memory is given back */
+static int start_tpm(struct control *c)
+{
+	const struct tpm_process_config config = { .exec = c->exec, .store = c->store, .program = TPM_PROGRAM };
+
+	if (!c->get || !settings_platform_tpm(get_settings(c->get))) {
+		if (unlink(TPM_PACKED) && errno != ENOENT)
+			log_err(-errno, "%s cannot be given back", TPM_PACKED);
+		return 0;
+	}
+	int r = unpack_program(TPM_PACKED, TPM_PROGRAM);
+
+	return r ? r : tpm_process_start(&config, &c->tpm, &c->fds.devices);
+}
+
 int control_start_vtl0(struct control *c)
 {
 	c->state = CONTROL_STARTING_VTL0;
@@ -123,6 +155,8 @@ int control_start_vtl0(struct control *c)
 
 	if (!r)
 		r = settings_start(c);
+	if (!r)
+		r = start_tpm(c);
 	if (!r)
 		r = control_start_worker(c);
 	if (!r)
@@ -166,7 +200,7 @@ static int serve(struct control *c)
 	struct ttrpc_config config = { .methods = control_methods, .method_count = control_method_count, .context = c };
 	int control_fd, data_fd;
 
-	c->fds.gdb = -1;
+	c->fds.gdb = c->fds.devices = -1;
 	streams_init(&c->streams, c->exec);
 	c->kmsg_path = "/dev/kmsg";
 	c->server = ttrpc_server_create(c->exec, &config);
@@ -187,14 +221,6 @@ static int serve(struct control *c)
 	return 0;
 }
 
-static bool switched_on(const char *name, const char *other_name)
-{
-	const char *value = getenv(name);
-
-	value = value ? value : getenv(other_name);
-	return value && *value && strcmp(value, "0");
-}
-
 static void read_environment(struct control *c)
 {
 	const char *filter = getenv("PARAVANE_LOG"), *death = getenv("PARAVANE_ON_WORKER_DEATH");
@@ -210,7 +236,7 @@ static void read_environment(struct control *c)
 	if (c->restricted)
 		log_at(LOG_NOTICE, "diagnostics are restricted: no programs, no files, no changes%s",
 		       strcmp(diagnostics, "restricted") ? " (PARAVANE_DIAGNOSTICS is neither full nor restricted)" : "");
-	c->wait_for_start = switched_on("PARAVANE_WAIT_FOR_START", "OPENHCL_WAIT_FOR_START");
+	c->wait_for_start = env_on(getenv("PARAVANE_WAIT_FOR_START") ? "PARAVANE_WAIT_FOR_START" : "OPENHCL_WAIT_FOR_START");
 }
 
 int control_main(int argc, char **argv)

@@ -6,11 +6,12 @@
 #include "diag/server/host_log.h"
 #include "diag/server/process.h"
 #include "diag/server/stream.h"
+#include "diag/server/tpm.h"
 #include "diag/server/worker.h"
 #include "lib/rpc/server.h"
 #include "vmm/get/get.h"
 #include "vmm/uio/uio.h"
-#include "vmm/vmgs/store.h"
+#include "vmm/vmgs/boot_status.h"
 
 #define DIAG_PORT_CONTROL 1 /* openhcl/diag_proto/src/lib.rs */
 #define DIAG_PORT_DATA 2
@@ -45,7 +46,13 @@ struct control {
 	struct get_question time_question;
 	u64 get_deadline_ns;
 	struct settings_change change;
+	struct {
+		struct link_query query;
+		bool busy;
+	} generation;                  /* the host's new generation ID on its way to VTL0 */
 	struct store *store;           /* the machine's own state; NULL without GET */
+	struct boot_status boot_status; /* of the guest's watchdog */
+	struct tpm_process *tpm;       /* NULL: the host's settings give the guest none */
 	struct ttrpc_server *server;   /* NULL in tests of single parts */
 	struct data_port *data;
 	struct streams streams;
@@ -89,6 +96,16 @@ void host_ready(struct control *c);
 int settings_start(struct control *c) __must_check;
 /* a guest notification of GET: was it about settings? The host gets its answer later. */
 bool settings_notified(struct control *c, u16 id, struct bytes body);
+
+/* ---- machine_settings.c */
+/* the host's platform settings, which have come, for the worker that is to be born */
+void machine_settings_start(struct control *c);
+/* after it: has the guest a watchdog? */
+bool machine_settings_watchdog(void);
+/* likewise for the worker to come: its watchdog ended the guest's last life */
+void machine_settings_boot_status(bool watchdog);
+/* a guest notification of GET: was it a generation ID? */
+bool machine_settings_notified(struct control *c, u16 id, struct bytes body);
 
 /* ---- control.c */
 /* VTL0's memory, its settings, its worker. -errno, said, and the host was told */

@@ -38,9 +38,9 @@ void on_crash(void *context, struct ttrpc_call *call, struct bytes payload)
 			pid = (pid_t)f.value;
 	if (bad) {
 		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, "malformed request");
-	} else if (pid <= 0 || (pid != c->worker.pid && pid != getpid())) {
-		ttrpc_fail(call, TTRPC_NOT_FOUND, "%d is neither the control process (%d) nor the worker (%d)", (int)pid,
-			   (int)getpid(), (int)c->worker.pid);
+	} else if (pid <= 0 || (pid != c->worker.pid && pid != getpid() && pid != tpm_process_pid(c->tpm))) {
+		ttrpc_fail(call, TTRPC_NOT_FOUND, "%d is neither the control process (%d) nor the worker (%d) nor the TPM's (%d)",
+			   (int)pid, (int)getpid(), (int)c->worker.pid, (int)tpm_process_pid(c->tpm));
 	} else {
 		log_at(LOG_NOTICE, "process %d is made to crash, as diagnostics asked", (int)pid);
 		if (pid == getpid())

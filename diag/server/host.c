@@ -66,7 +66,15 @@ static int time_came(struct get_question *q, struct bytes answer)
 	return clock_settime(CLOCK_REALTIME, &now) ? -errno : 0;
 }
 
-/* nothing waits for it yet: VTL0 starts meanwhile */
+static void boot_status_known(void *context)
+{
+	struct control *c = context;
+
+	machine_settings_boot_status(c->boot_status.watchdog);
+	host_ready(c);
+}
+
+/* for a guest with a watchdog VTL0 waits until it is open, else it starts meanwhile */
 static void open_store(struct control *c)
 {
 	enum store_lifetime lifetime = STORE_DEFAULT;
@@ -89,7 +97,10 @@ static void time_done(struct get_question *q, int error)
 	if (error)
 		log_at(LOG_NOTICE, "the host did not tell the time (%s): the guest's clock begins at 1970", strerror(-error));
 	open_store(c);
-	host_ready(c);
+	if (machine_settings_watchdog())
+		boot_status_take(&c->boot_status, c->store, boot_status_known, c);
+	else
+		host_ready(c);
 }
 
 /* VTL2 has no clock of its own; the guest's RTC shows what is set here */
@@ -115,12 +126,13 @@ static void host_answered(void *context, int error)
 	}
 	log_at(LOG_INFO, "the host speaks GET %#x and sent %zu bytes of settings", get_version(c->get),
 	       strlen(get_settings(c->get)));
+	machine_settings_start(c);
 	ask_time(c);
 }
 
 static void host_notified(void *context, u16 id, struct bytes body)
 {
-	if (settings_notified(context, id, body))
+	if (settings_notified(context, id, body) || machine_settings_notified(context, id, body))
 		return;
 	log_at(LOG_INFO, "the host's notification %u (%zu bytes) asks for nothing this firmware does", id, body.left);
 }

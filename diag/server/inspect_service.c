@@ -3,13 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "diag/server/inspect_request.h"
 #include "diag/server/service.h"
 #include "lib/log/log.h"
 
 LOG_DOMAIN("inspect");
 
-#define PATH_LEN_MAX 256
-#define VALUE_LEN_MAX 512
 #define WORKER_TIMEOUT_NS 10000000000ull
 #define MARGIN_NS 100000000ull /* our answer, even "the worker does not", should beat the client's deadline */
 
@@ -19,8 +18,7 @@ struct inspection {
 	struct inspect_request request;
 	struct link_query query;
 	struct tree tree;
-	bool is_update;
-	char path[PATH_LEN_MAX], value[VALUE_LEN_MAX];
+	struct inspect_ask ask;
 };
 
 static void inspection_end(struct inspection *i)
@@ -50,7 +48,7 @@ static void evaluated(struct inspect_request *request, struct node *node)
 	pb_init(&w);
 	if (!node) {
 		ttrpc_fail(i->call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-	} else if (!i->is_update) {
+	} else if (!i->ask.update) {
 		node_encode(node, &w);
 		if (w.failed)
 			ttrpc_fail(i->call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
@@ -120,7 +118,7 @@ static void ask_worker(struct inspection *i, enum link_op op, const char *path, 
 		       void (*done)(struct link_query *, int, struct bytes))
 {
 	i->query.done = done;
-	if (link_query_set(&i->query, op, path, depth, i->is_update ? i->value : NULL)) {
+	if (link_query_set(&i->query, op, path, depth, i->ask.update ? i->ask.value : NULL)) {
 		done(&i->query, -ENAMETOOLONG, bytes_of(NULL, 0));
 		return;
 	}
@@ -128,90 +126,61 @@ static void ask_worker(struct inspection *i, enum link_op op, const char *path, 
 	link_ask(i->control->worker.link, &i->query, worker_time(i));
 }
 
-static struct inspection *inspection_create(struct control *c, struct ttrpc_call *call)
+/* NULL: the call is answered */
+static struct inspection *inspection_create(struct control *c, struct ttrpc_call *call, struct bytes payload, bool update)
 {
 	struct inspection *i = calloc(1, sizeof(*i));
+	int r = i ? inspect_ask_decode(payload, update, &i->ask) : -ENOMEM;
 
-	if (!i)
+	if (r) {
+		ttrpc_fail(call, i ? TTRPC_INVALID_ARGUMENT : TTRPC_RESOURCE_EXHAUSTED, "%s",
+			   r == -EPROTO ? "malformed request" : r == -E2BIG ? "path or value is too long" : "out of memory");
+		free(i);
 		return NULL;
+	}
 	c->inspections++;
 	i->control = c;
 	i->call = call;
 	i->tree.control = c;
-	i->request = (struct inspect_request){ .path = i->path, .done = evaluated,
+	i->request = (struct inspect_request){ .path = i->ask.path, .depth = i->ask.depth, .done = evaluated,
+					       .update = update ? i->ask.value : NULL,
 					       .limit = c->restricted ? NODE_UNSPECIFIED : 0 };
 	return i;
 }
 
-/*
- * InspectRequest {path 1, depth 2} (inspect_service.proto). On the wire depth counts the levels below the node's own children,
- * which are always there: zero is one level of ours (support/inspect/src/initiate.rs:415 adds the root).
- */
 void inspect_service_inspect(void *context, struct ttrpc_call *call, struct bytes payload)
 {
 	struct control *c = context;
-	struct inspection *i = inspection_create(c, call);
-	char path[PATH_LEN_MAX];
-	struct pb_field f;
-	bool bad = false, fits = true;
+	struct inspection *i = inspection_create(c, call, payload, false);
+	char path[INSPECT_PATH_MAX];
 	unsigned depth;
 
 	c->inspect_requests++;
-	if (!i) {
-		ttrpc_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+	if (!i)
 		return;
-	}
-	i->request.depth = 1;
-	while (pb_next(&payload, &f, &bad)) {
-		if (f.number == 1 && f.wire == PB_BYTES)
-			fits &= pb_text(f.body, i->path, sizeof(i->path));
-		else if (f.number == 2 && f.wire == PB_VARINT)
-			i->request.depth = (unsigned)MIN(f.value, (u64)NODE_DEPTH_MAX - 2) + 1;
-	}
-	if (bad || !fits) {
-		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, bad ? "malformed request" : "the path is too long");
-		inspection_end(i);
-	} else if (tree_needs_worker(i->path, i->request.depth, path, sizeof(path), &depth)) {
+	if (tree_needs_worker(i->ask.path, i->ask.depth, path, sizeof(path), &depth))
 		ask_worker(i, LINK_INSPECT, path, depth, worker_inspected);
-	} else {
+	else
 		evaluate(i);
-	}
 }
 
-/* UpdateRequest {path 1, value 2} */
 void inspect_service_update(void *context, struct ttrpc_call *call, struct bytes payload)
 {
 	struct control *c = context;
 	struct inspection *i;
-	char path[PATH_LEN_MAX];
-	struct pb_field f;
-	bool bad = false, fits = true;
+	char path[INSPECT_PATH_MAX];
 	unsigned depth;
 
 	c->update_requests++;
 	if (service_restricted(c, call, "Update"))
 		return;
-	i = inspection_create(c, call);
-	if (!i) {
-		ttrpc_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+	i = inspection_create(c, call, payload, true);
+	if (!i)
 		return;
-	}
-	i->is_update = true;
-	i->request.update = i->value;
-	while (pb_next(&payload, &f, &bad)) {
-		if (f.number == 1 && f.wire == PB_BYTES)
-			fits &= pb_text(f.body, i->path, sizeof(i->path));
-		else if (f.number == 2 && f.wire == PB_BYTES)
-			fits &= pb_text(f.body, i->value, sizeof(i->value));
-	}
-	if (bad || !fits) {
-		ttrpc_fail(call, TTRPC_INVALID_ARGUMENT, bad ? "malformed request" : "path or value is too long");
-		inspection_end(i);
-	} else if (tree_needs_worker(i->path, 0, path, sizeof(path), &depth)) {
+	if (tree_needs_worker(i->ask.path, 0, path, sizeof(path), &depth))
 		ask_worker(i, LINK_UPDATE, path, 0, worker_updated);
-	} else if (is_filter(i->path)) {
+	else if (is_filter(i->ask.path))
 		ask_worker(i, LINK_UPDATE, "trace/filter", 0, filter_followed);
-	} else {
+	else
 		evaluate(i);
-	}
 }

@@ -47,7 +47,7 @@ static int add_memory(int vtl)
 
 int machine_open(struct child_fds *ret)
 {
-	struct child_fds fds = { .vtl = -1, .low = -1, .hvcall = -1, .settings = -1, .gdb = ret->gdb };
+	struct child_fds fds = { .vtl = -1, .low = -1, .hvcall = -1, .settings = -1, .gdb = ret->gdb, .devices = -1 };
 	int r = create_vtl(&fds.vtl);
 
 	if (!r)

@@ -149,6 +149,10 @@ static void proc_inspect(void *object, struct inspect *in)
 	inspect_child(in, "control", process_inspect, &control);
 	if (c->worker.pid > 0)
 		inspect_child(in, "worker", process_inspect, &c->worker.pid);
+	pid_t tpm = tpm_process_pid(c->tpm);
+
+	if (tpm)
+		inspect_child(in, "tpm", process_inspect, &tpm);
 }
 
 /* which process is which, where OpenHCL's client looks for it (openhcl/diag_client/src/lib.rs, get_pid) */
@@ -160,12 +164,14 @@ static void host_inspect(void *name, struct inspect *in)
 static void hosts_inspect(void *object, struct inspect *in)
 {
 	struct control *c = object;
-	char init[] = "init", control[] = "control", worker[] = "worker";
+	char init[] = "init", control[] = "control", worker[] = "worker", tpm[] = "tpm";
 
 	inspect_child_index(in, 1, host_inspect, init);
 	inspect_child_index(in, (unsigned)getpid(), host_inspect, control);
 	if (c->worker.pid > 0)
 		inspect_child_index(in, (unsigned)c->worker.pid, host_inspect, worker);
+	if (tpm_process_pid(c->tpm))
+		inspect_child_index(in, (unsigned)tpm_process_pid(c->tpm), host_inspect, tpm);
 }
 
 static void mesh_inspect(void *object, struct inspect *in)
@@ -262,6 +268,8 @@ void tree_inspect(void *object, struct inspect *in)
 		embed_error(in, "get", c->get_missing ? c->get_missing : "not started");
 	if (c->store)
 		inspect_child(in, "vmgs", store_inspect, c->store);
+	if (c->tpm)
+		inspect_child(in, "tpm", tpm_process_inspect, c->tpm);
 	inspect_child(in, "worker", child_inspect, &c->worker);
 	inspect_child(in, "uhdiag", diag_inspect, c);
 	vm_inspect(t, in);

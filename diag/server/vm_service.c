@@ -27,6 +27,8 @@ static const char *reason(int error)
 	case -EAGAIN: return "VTL0 does not run";
 	case -EBUSY: return "another pause, resume or save is under way";
 	case -EALREADY: return "it is so already";
+	case -ETIME: return "a disk does not answer what it was asked before";
+	case -ENOTRECOVERABLE: return "its state could only half be put back: reset it";
 	}
 	return strerror(-error);
 }

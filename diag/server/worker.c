@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,28 +19,48 @@ LOG_DOMAIN("worker");
 
 #define FIRST_SAFE_FD 16 /* above every number of link.h */
 
+/*
+ * The guest talks to the worker all day, and might come to own it. Of other processes it must not look into any, nor become the
+ * user that one belongs to. A process that root starts has what its bounding set has.
+ */
+static void give_up_capabilities(void)
+{
+	static const int unneeded[] = { CAP_SYS_PTRACE, CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_SYS_CHROOT, CAP_KILL,
+					CAP_SYS_MODULE, CAP_SYS_BOOT, CAP_MKNOD, CAP_CHOWN, CAP_FOWNER, CAP_SETFCAP, CAP_PERFMON,
+					CAP_BPF, CAP_NET_ADMIN };
+
+	for (size_t i = 0; i < ARRAY_SIZE(unneeded); i++)
+		if (prctl(PR_CAPBSET_DROP, unneeded[i]) && !geteuid())
+			_exit(125);
+}
+
 /* in the child: source descriptors may have the numbers that others are to get, so all move up first */
 static _Noreturn void become_worker(const struct child_fds *fds, int request_fd, int notify_fd)
 {
 	const struct { int from, to; } map[] = {
 		{ request_fd, LINK_FD_REQUESTS }, { fds->vtl, LINK_FD_VTL }, { fds->low, LINK_FD_LOW },
 		{ fds->hvcall, LINK_FD_HVCALL }, { notify_fd, LINK_FD_NOTIFY },
-		{ fds->settings, LINK_FD_SETTINGS }, { fds->gdb, LINK_FD_GDB },
+		{ fds->settings, LINK_FD_SETTINGS }, { fds->gdb, LINK_FD_GDB }, { fds->devices, LINK_FD_DEVICES },
 	};
 	int high[ARRAY_SIZE(map)];
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char name[] = "worker";
 	char *argv[] = { name, NULL };
 	sigset_t none;
 
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++) {
+		bool optional = map[i].to == LINK_FD_GDB || map[i].to == LINK_FD_DEVICES;
+
+		/* a number that is to be nothing must not become anything else either */
+		high[i] = map[i].from < 0 && optional ? fcntl(null, F_DUPFD_CLOEXEC, FIRST_SAFE_FD) :
+							fcntl(map[i].from, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
-		high[i] = fcntl(map[i].from, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
-	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
-		if (map[i].from < 0 && map[i].to == LINK_FD_GDB)
-			close(map[i].to);
-		else if (high[i] < 0 || dup2(high[i], map[i].to) < 0)
+		if (high[i] < 0 || dup2(high[i], map[i].to) < 0)
 			_exit(126);
 	/* ours are close-on-exec; what the kernel or init left open need not be */
 	syscall(SYS_close_range, LINK_FD_LAST + 1, ~0u, 0);
+	give_up_capabilities();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv("/proc/self/exe", argv);

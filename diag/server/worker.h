@@ -25,6 +25,7 @@ struct child {
 struct child_fds {
 	int vtl, low, hvcall, settings; /* stay the caller's */
 	int gdb;                        /* likewise; -1: nobody is to debug VTL0 */
+	int devices;                    /* likewise; -1: no device is played by another process */
 };
 
 /*
