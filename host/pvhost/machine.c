@@ -336,7 +336,7 @@ static int make_nvme(struct machine *m, u32 i)
 /* takes the document over */
 static int keep_settings(struct machine *m, char *document, size_t len)
 {
-	char *platform = settings_platform(m->options, document, len);
+	char *platform = settings_platform(m->options, m->generation, document, len);
 
 	if (!platform) {
 		free(document);
@@ -348,6 +348,20 @@ static int keep_settings(struct machine *m, char *document, size_t len)
 	m->settings_len = len;
 	m->platform = platform;
 	return 0;
+}
+
+int machine_new_generation(struct machine *m)
+{
+	if (getrandom(m->generation, sizeof(m->generation), 0) != sizeof(m->generation))
+		return log_err(-EIO, "no random generation ID");
+	char *platform = settings_platform(m->options, m->generation, m->settings, m->settings_len);
+
+	if (!platform)
+		return log_err(-ENOMEM, "settings");
+	free(m->platform);
+	m->platform = platform;
+	get_set_settings(m->get, platform);
+	return get_update_generation_id(m->get, m->generation);
 }
 
 /* what was accepted is what the next life begins with */
@@ -464,6 +478,8 @@ int machine_create(const struct options *options, struct machine **ret)
 	char *document = NULL;
 	size_t document_len = 0;
 
+	if (!r && getrandom(m->generation, sizeof(m->generation), 0) != sizeof(m->generation))
+		r = log_err(-EIO, "no random generation ID");
 	if (!r)
 		r = settings_load(options, &document, &document_len);
 	if (!r)

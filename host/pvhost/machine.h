@@ -41,6 +41,7 @@ struct machine {
 	size_t settings_len, asked_len;
 	void (*settings_answered)(void *ctx, int result, const char *text);
 	void *settings_ctx;
+	u64 generation[2];           /* the machine's generation ID: the same over resets, until machine_new_generation() */
 	u64 resets;
 	u32 crashes;                 /* of the firmware, since its guest ran last */
 	bool vtl0_started;
@@ -62,5 +63,7 @@ enum machine_end machine_run(struct machine *m);
  */
 int machine_change_settings(struct machine *m, char *document, size_t len,
 			    void (*answered)(void *ctx, int result, const char *text), void *ctx) __must_check;
+/* another generation ID, for the guest that runs and for lives to come. -ENOTCONN, -ENOBUFS: the firmware is not told now. */
+int machine_new_generation(struct machine *m) __must_check;
 /* any thread: act on it soon, on the loop's thread */
 void machine_request(struct machine *m, enum machine_end end);

@@ -80,7 +80,22 @@ static void print_vps(struct machine *m, FILE *out)
 		fprintf(out, "vp %u: %s vtl%u %s rip %#lx rflags %#lx cr3 %#lx pending vtl0 %d vtl2 %d\n", i,
 			s.started ? "started" : "not started", vtl_number(s.vtl), s.waiting ? "waiting" : "running",
 			s.rip, s.rflags, s.cr3, s.pending_vector[VTL0], s.pending_vector[VTL2]);
+		for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
+			const struct partition_interrupts *n = &s.interrupts[vtl];
+
+			fprintf(out, "  vtl%u interrupts: requested %d in service %d%s queued %d\n", vtl_number(vtl),
+				n->requested, n->in_service, n->lazy_eoi ? " (lazy EOI)" : "", n->queued);
+		}
 	}
+}
+
+static void print_history(struct machine *m, FILE *out)
+{
+	char text[200];
+
+	for (u32 i = 0; i < partition_vp_count(m->partition); i++)
+		for (u32 k = 0; partition_vp_exit(m->partition, i, k, text, sizeof(text)); k++)
+			fprintf(out, "%s\n", text);
 }
 
 static void print_channel(struct channel *c, void *ctx)
@@ -265,6 +280,25 @@ static void change_settings(struct client *c, const char *text, FILE *out)
 		c->waits = true;
 }
 
+static void print_generation(struct machine *m, FILE *out)
+{
+	const u8 *id = (const u8 *)m->generation;
+
+	for (size_t i = 0; i < sizeof(m->generation); i++)
+		fprintf(out, "%02x", id[i]);
+	fputc('\n', out);
+}
+
+static void new_generation(struct machine *m, FILE *out)
+{
+	int r = machine_new_generation(m);
+
+	if (r)
+		fprintf(out, "the firmware was not told: %s\n", strerror(-r));
+	else
+		print_generation(m, out);
+}
+
 static void pause_machine(struct machine *m, bool on, FILE *out)
 {
 	if (m->paused == on) {
@@ -283,6 +317,8 @@ void monitor_command(struct machine *m, const char *line, FILE *out)
 		print_exits(m, out);
 	else if (!strcmp(line, "info vp"))
 		print_vps(m, out);
+	else if (!strcmp(line, "info history"))
+		print_history(m, out);
 	else if (!strcmp(line, "info devices"))
 		print_devices(m, out);
 	else if (!strcmp(line, "info boot"))
@@ -291,6 +327,10 @@ void monitor_command(struct machine *m, const char *line, FILE *out)
 		process_print(out);
 	else if (!strncmp(line, "nvme ", 5))
 		nvme_command(m, line, out);
+	else if (!strcmp(line, "generation"))
+		print_generation(m, out);
+	else if (!strcmp(line, "generation new"))
+		new_generation(m, out);
 	else if (!strcmp(line, "settings"))
 		print_settings(m, out);
 	else if (!strcmp(line, "pause") || !strcmp(line, "resume"))
@@ -300,9 +340,9 @@ void monitor_command(struct machine *m, const char *line, FILE *out)
 	else if (!strcmp(line, "quit"))
 		machine_request(m, MACHINE_POWERED_OFF);
 	else if (!strcmp(line, "help"))
-		fputs("info vtl | info exits | info vp | info devices | info boot | info process |\n"
+		fputs("info vtl | info exits | info vp | info history | info devices | info boot | info process |\n"
 		      "nvme N eject|unplug|plug | nvme N fault KIND...|off | settings [FILE|{JSON}] | pause | resume |\n"
-		      "reset | quit\n", out);
+		      "generation [new] | reset | quit\n", out);
 	else
 		fprintf(out, "'%.60s' is not a command; try help\n", line);
 }

@@ -39,6 +39,7 @@ static const char help[] =
 	"  --vmgs FILE[,size=SIZE]\n"
 	"                         keep the machine's own state (a TPM's, say) in FILE, made when it is not there (SIZE: default\n"
 	"                         4M); without this option it ends with the machine\n"
+	"  --tpm                  the guest has a TPM 2.0, which the firmware plays; its state is kept with --vmgs only\n"
 	"  --vsock PATH           unix socket to the firmware's vsock ports (default: RUNDIR/NAME.vsock)\n"
 	"  --monitor PATH         unix socket for monitor commands (default: RUNDIR/NAME.monitor)\n"
 	"  --name NAME            name of this machine (default: vm)\n"
@@ -48,6 +49,7 @@ static const char help[] =
 	"  --vtl2-append ARGS     more words for the firmware kernel's command line (/chosen bootargs)\n"
 	"  --gdb AT[,nowait]      gdb on VTL2, from the firmware's first instruction, which waits for it; AT is the path of a\n"
 	"                         unix socket, or [ADDRESS:]PORT (see pvhost(1))\n"
+	"  --watchdog             the guest has a watchdog, which resets it (ACPI WDAT)\n"
 	"  --no-reboot            end when the guest resets\n"
 	"  --crash-dumps DIR[,max=SIZE][,count=N]\n"
 	"                         take cores of crashed firmware processes: NAME-1.core ... in DIR, of at most SIZE bytes each\n"
@@ -285,10 +287,11 @@ int options_parse(int argc, char **argv, struct options *ret)
 		 { "memory", 1, NULL, 'm' }, { "vtl2-memory", 1, NULL, 'M' },
 		{ "serial", 1, NULL, 's' }, { "vsock", 1, NULL, 'v' }, { "monitor", 1, NULL, 'o' }, { "name", 1, NULL, 'n' },
 		{ "vtl2-console", 1, NULL, 'C' }, { "vtl2-append", 1, NULL, 'A' }, { "no-reboot", 0, NULL, 'R' },
-		{ "apic", 1, NULL, 'a' }, { "gdb", 1, NULL, 'g' },
+		{ "apic", 1, NULL, 'a' }, { "gdb", 1, NULL, 'g' }, { "watchdog", 0, NULL, 'W' },
 		{ "log", 1, NULL, 'l' }, { "nvme", 1, NULL, 'N' }, { "vtl2-settings", 1, NULL, 'S' },
 		{ "vmgs", 1, NULL, 'G' }, { "crash-dumps", 1, NULL, 'D' }, { "on-crash", 1, NULL, 'K' },
-		{ "firmware-log", 1, NULL, 'F' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
+		{ "firmware-log", 1, NULL, 'F' }, { "tpm", 0, NULL, 'T' },
+		{ "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' }, { 0 },
 	};
 	u32 serials = 0;
 	int c;
@@ -340,6 +343,8 @@ int options_parse(int argc, char **argv, struct options *ret)
 		case 'C': ret->vtl2_console = optarg; break;
 		case 'A': ret->vtl2_append = optarg; break;
 		case 'R': ret->no_reboot = true; break;
+		case 'W': ret->watchdog = true; break;
+		case 'T': ret->tpm = true; break;
 		case 'G':
 			if (set_vmgs(ret, optarg))
 				return -EINVAL;

@@ -21,6 +21,8 @@ struct options {
 	bool gdb_wait;           /* the first instruction waits for it */
 	bool no_reboot;
 	bool no_apic;            /* VTL0 has no local APIC of the hypervisor's */
+	bool watchdog;           /* the guest has one */
+	bool tpm;                /* the settings give the guest a TPM */
 	const char *vmgs;        /* the guest-state file, or NULL: nothing is kept */
 	u64 vmgs_size;           /* of one that is to be made; 0: not said */
 	bool reset_on_crash;     /* of the firmware; else the machine ends */

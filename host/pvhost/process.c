@@ -79,7 +79,7 @@ static u32 lines(const char *path)
 /* the lines of smaps_rollup that tell our own memory from what is shared */
 static void print_memory(FILE *out)
 {
-	static const char *const wanted[] = { "Rss:", "Pss:", "Pss_Anon:", "Private_Dirty:" };
+	static const char *const wanted[] = { "Rss:", "Pss:", "Pss_Anon:", "Private_Dirty:", "AnonHugePages:" };
 	_cleanup_free_ u8 *data = NULL;
 	char *rest = NULL;
 	size_t len;

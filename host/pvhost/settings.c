@@ -14,9 +14,9 @@ LOG_DOMAIN("settings");
 #define SCSI_CONTROLLER "5a7e9c4e-3c1d-4f6a-9d0b-7076686f7374"
 #define SUB_CHANNELS 63u /* the firmware takes one less than there are VPs */
 
-/* what Hyper-V's management sends for a machine without a TPM */
+/* what Hyper-V's management sends */
 static const char before[] =
-	"{\"V1\":{\"SecureBootEnabled\":false,\"SecureBootTemplateId\":\"None\",\"EnableTpm\":false,"
+	"{\"V1\":{\"SecureBootEnabled\":false,\"SecureBootTemplateId\":\"None\",\"EnableTpm\":%s,"
 	"\"BiosGuid\":\"00000000-0000-0000-0000-000000000000\",\"SerialNumber\":\"\",\"BaseBoardSerialNumber\":\"\","
 	"\"ChassisSerialNumber\":\"\",\"ChassisAssetTag\":\"\",\"Com1\":{\"EnablePort\":true,\"DebuggerMode\":false,"
 	"\"EnableVmbusRedirector\":true},\"Com2\":{\"EnablePort\":true,\"DebuggerMode\":false,\"EnableVmbusRedirector\":true}},"
@@ -24,12 +24,12 @@ static const char before[] =
 	"\"MeasureAdditionalPcrs\":false,\"DisableFrontpage\":true,\"DisableSha384Pcr\":false,"
 	"\"MediaPresentEnabledByDefault\":false,\"MemoryProtectionMode\":0,\"VpciBootEnabled\":false,"
 	"\"VpciInstanceFilter\":null,\"NumLockEnabled\":false,\"FirmwareModeIsPcat\":false,\"AlwaysRelayHostMmio\":false,"
-	"\"VmbusRedirectionEnabled\":true,\"WatchdogEnabled\":false,";
+	"\"VmbusRedirectionEnabled\":true,\"WatchdogEnabled\":%s,";
 /* without a file, secrets end with the machine, and VTL2 need not ask (dps_json.rs GuestStateLifetime) */
 static const char with_state[] = "\"NoPersistentSecrets\":false,\"GuestStateLifetime\":\"Default\",\"Vtl2Settings\":";
 static const char without_state[] = "\"NoPersistentSecrets\":true,\"GuestStateLifetime\":\"Ephemeral\",\"Vtl2Settings\":";
 static const char behind[] =
-	"},\"Dynamic\":{\"NvdimmCount\":0,\"EnablePsp\":false,\"GenerationIdLow\":0,\"GenerationIdHigh\":0,"
+	"},\"Dynamic\":{\"NvdimmCount\":0,\"EnablePsp\":false,\"GenerationIdLow\":%lu,\"GenerationIdHigh\":%lu,"
 	"\"IsServicingScenario\":false}}}";
 
 static int disk_for_each(const struct options *o, char **ret, size_t *ret_len)
@@ -83,7 +83,7 @@ static void put_base64(FILE *out, const u8 *data, size_t len)
 	}
 }
 
-char *settings_platform(const struct options *o, const char *document, size_t len)
+char *settings_platform(const struct options *o, const u64 generation[2], const char *document, size_t len)
 {
 	char *text = NULL;
 	size_t text_len;
@@ -91,7 +91,7 @@ char *settings_platform(const struct options *o, const char *document, size_t le
 
 	if (!out)
 		return NULL;
-	fputs(before, out);
+	fprintf(out, before, o->tpm ? "true" : "false", o->watchdog ? "true" : "false");
 	fputs(o->vmgs ? with_state : without_state, out);
 	if (len) {
 		fputc('"', out);
@@ -100,7 +100,7 @@ char *settings_platform(const struct options *o, const char *document, size_t le
 	} else {
 		fputs("null", out);
 	}
-	fputs(behind, out);
+	fprintf(out, behind, generation[0], generation[1]);
 	if (fclose(out)) {
 		free(text);
 		return NULL;

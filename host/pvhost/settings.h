@@ -11,5 +11,5 @@
  * each --nvme. malloc()ed. -errno, said.
  */
 int settings_load(const struct options *options, char **ret, size_t *ret_len) __must_check;
-/* the whole text for GET; malloc()ed, NULL: no memory */
-char *settings_platform(const struct options *options, const char *document, size_t len) __must_check;
+/* the whole text for GET, with the machine's generation ID; malloc()ed, NULL: no memory */
+char *settings_platform(const struct options *options, const u64 generation[2], const char *document, size_t len) __must_check;

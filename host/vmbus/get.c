@@ -270,6 +270,18 @@ int get_modify_settings(struct get *g, const void *document, size_t len, void (*
 	return 0;
 }
 
+int get_update_generation_id(struct get *g, const u64 id[2])
+{
+	struct get_update_generation_id m = {
+		.header = { GET_HEADER_VERSION, GET_GUEST_NOTIFICATION, GET_UPDATE_GENERATION_ID },
+	};
+
+	if (!g->version)
+		return -ENOTCONN;
+	memcpy(m.generation_id, id, sizeof(m.generation_id));
+	return channel_send_pipe(&g->channel, &m, sizeof(m)) == RING_OK ? 0 : -ENOBUFS;
+}
+
 static void end_modify(struct get *g, int result, const char *text)
 {
 	void (*done)(void *, int, const char *) = g->modified;
@@ -301,7 +313,11 @@ static void on_notification(struct get *g, u16 id, struct bytes b)
 	case GET_VTL_CRASH: on_crash(g, b); return;
 	case GET_TRIPLE_FAULT: on_triple_fault(g, b); return;
 	case GET_EVENT_LOG:
-		if (bytes_u32(&b, &event))
+		if (!bytes_u32(&b, &event))
+			return;
+		if (event == GET_EVENT_WATCHDOG_TIMEOUT_RESET)
+			log_at(LOG_NOTICE, "the guest's watchdog expired: it is reset");
+		else
 			log_at(LOG_INFO, "event log: %u", event);
 		return;
 	case GET_LOG_TRACE:

@@ -30,6 +30,8 @@ void get_set_settings(struct get *g, const char *settings);
  */
 int get_modify_settings(struct get *g, const void *document, size_t len, void (*done)(void *ctx, int result, const char *text),
 			void *ctx) __must_check;
+/* tells the firmware another generation ID, low half first. -ENOTCONN, -ENOBUFS as above. */
+int get_update_generation_id(struct get *g, const u64 id[2]) __must_check;
 /* reference time of the firmware's first request, which is its user space's first sign; 0: none yet */
 u64 get_first_request(const struct get *g);
 void get_counts(const struct get *g, u64 *ret_requests, u64 *ret_notifications);

@@ -142,7 +142,12 @@ static bool pull_from_guest(struct conn *c)
 		memcpy(c->out + c->out_len, c->owner->buffer + sizeof(head), head.length);
 		c->out_len += head.length;
 	}
-	return flush_out(c);
+	if (!flush_out(c))
+		return false;
+	/* a full buffer that went out in one go: the guest says nothing more of what is in its ring still */
+	if (!c->fin_in && !c->out_len && ring_readable(&c->channel.in))
+		channel_again(&c->channel);
+	return true;
 }
 
 /* ---- towards the guest */

@@ -210,8 +210,14 @@ static void apply_result(struct cpuid_table *t, const struct hv_cpuid_result_par
 		e->edx = (e->edx & ~r->result.edx_mask) | (r->result.edx & r->result.edx_mask);
 		return;
 	}
+	u32 was = t->header.nent;
+
 	add(t, r->eax, r->result.eax & r->result.eax_mask, r->result.ebx & r->result.ebx_mask,
 	    r->result.ecx & r->result.ecx_mask, r->result.edx & r->result.edx_mask);
+	if (r->subleaf_specific && t->header.nent > was) {
+		t->entries[was].index = r->ecx;
+		t->entries[was].flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+	}
 }
 
 int cpuid_load(struct vp *vp, enum vtl vtl)

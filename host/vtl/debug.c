@@ -46,10 +46,14 @@ u16 debug_install(struct partition *p, u64 vector, bool on)
 	return HV_STATUS_SUCCESS;
 }
 
+bool debug_wanted(const struct vp *vp)
+{
+	return __atomic_load_n(&vp->partition->exceptions, __ATOMIC_RELAXED) & 1u << VECTOR_DB;
+}
+
 bool debug_stepping(struct vp *vp)
 {
-	return __atomic_load_n(&vp->partition->exceptions, __ATOMIC_RELAXED) & 1u << VECTOR_DB &&
-	       REGS(&vp->per[VTL0].vcpu).rflags & RFLAGS_TF;
+	return debug_wanted(vp) && REGS(&vp->per[VTL0].vcpu).rflags & RFLAGS_TF;
 }
 
 void debug_before_run(struct vp *vp)

@@ -87,6 +87,25 @@ static void dump_and_stop(struct vp *vp, enum vtl vtl, const char *what)
 		 SREGS(v).cs.base);
 }
 
+/*
+ * VTL2's kernel ends each interrupt before it idles. One that is still in service then has never reached it, and holds up all
+ * below it for good: told once, with how it came to this.
+ */
+static void check_in_service(struct vp *vp)
+{
+	struct lapic *apic = &vp->per[VTL2].apic;
+	int requested, in_service;
+
+	lapic_settle(apic);
+	lapic_highest(apic, &requested, &in_service);
+	if (in_service < 0 || vp->told_in_service)
+		return;
+	vp->told_in_service = true;
+	log_at(LOG_WARN, "VP %u: VTL2 halts with interrupt %d in service (%d is requested): it never arrived", vp->index,
+	       in_service, requested);
+	vp_print_history(vp);
+}
+
 static void answer_vtl2(struct vp *vp)
 {
 	struct vcpu *v = &vp->per[VTL2].vcpu;
@@ -122,6 +141,7 @@ static void answer_vtl2(struct vp *vp)
 			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 		return;
 	case KVM_EXIT_HLT:
+		check_in_service(vp);
 		vp->vtl2_halted = true;
 		return;
 	case KVM_EXIT_DEBUG:

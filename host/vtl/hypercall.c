@@ -450,5 +450,6 @@ void hypercall(struct vp *vp, enum vtl vtl)
 	r->rax = status | FIELD_PREP(HV_RESULT_REPS_DONE, c.done);
 	r->rip += 2;
 	regs_dirty(v);
-	vp->trap_pending = vtl == VTL0 && debug_stepping(vp);
+	if (vtl == VTL0) /* one that waits while VTL2 calls stays */
+		vp->trap_pending = debug_stepping(vp);
 }

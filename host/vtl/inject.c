@@ -14,10 +14,11 @@ static bool events_wait(const struct vcpu *v)
 	return v->run->kvm_dirty_regs & KVM_SYNC_X86_EVENTS;
 }
 
-static void queue_interrupt(struct vcpu *v, u8 vector)
+static void queue_interrupt(struct vp *vp, struct vcpu *v, u8 vector)
 {
 	struct kvm_interrupt k = { vector };
 
+	vp->queued_vector = vector;
 	if (events_wait(v)) {
 		v->run->s.regs.events.interrupt.injected = 1;
 		v->run->s.regs.events.interrupt.nr = vector;
@@ -45,7 +46,7 @@ bool inject_for_vtl2(struct vp *vp)
 	/* one at a time: what is in the other register waits for the next entry */
 	vp->pending_event = 0;
 	if (event & HV_EVENT_PENDING && FIELD_GET(HV_EVENT_TYPE, event) == HV_EVENT_TYPE_EXTINT) {
-		queue_interrupt(v, (u8)FIELD_GET(HV_EVENT_EXTINT_VECTOR, event));
+		queue_interrupt(vp, v, (u8)FIELD_GET(HV_EVENT_EXTINT_VECTOR, event));
 		return true;
 	}
 	if (event & HV_EVENT_PENDING && FIELD_GET(HV_EVENT_TYPE, event) == HV_EVENT_TYPE_EXCEPTION) {
@@ -68,7 +69,7 @@ bool inject_for_vtl2(struct vp *vp)
 				    (u32)FIELD_GET(HV_PENDING_ERROR_CODE, interruption));
 		return true;
 	default:
-		queue_interrupt(v, vector);
+		queue_interrupt(vp, v, vector);
 		return true;
 	}
 }
@@ -96,6 +97,7 @@ void inject_from_apic(struct vp *vp, enum vtl vtl, bool busy)
 
 		if (ioctl(v->fd, KVM_INTERRUPT, &k))
 			return;
+		vp->queued_vector = vector;
 		lapic_accept(apic, (u8)vector);
 		v->run->ready_for_interrupt_injection = 0;
 		vector = lapic_pending(apic);

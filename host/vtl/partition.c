@@ -133,6 +133,14 @@ void partition_read_counters(struct partition *p, u32 vp, struct partition_count
 	}
 }
 
+static struct partition_interrupts interrupts_of(const struct vp_vtl *per)
+{
+	struct partition_interrupts i = { .queued = queued_interrupt(&per->vcpu), .lazy_eoi = per->apic.no_eoi };
+
+	lapic_highest(&per->apic, &i.requested, &i.in_service);
+	return i;
+}
+
 void partition_vp_state(struct partition *p, u32 index, struct partition_vp_state *ret)
 {
 	struct vp *vp = &p->vps[index];
@@ -147,5 +155,6 @@ void partition_vp_state(struct partition *p, u32 index, struct partition_vp_stat
 		.rflags = REGS(v).rflags,
 		.cr3 = SREGS(v).cr3,
 		.pending_vector = { lapic_pending(&vp->per[VTL0].apic), lapic_pending(&vp->per[VTL2].apic) },
+		.interrupts = { interrupts_of(&vp->per[VTL0]), interrupts_of(&vp->per[VTL2]) },
 	};
 }

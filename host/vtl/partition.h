@@ -158,6 +158,13 @@ struct partition_vp_state {
 	bool waiting; /* halted or waiting for start-up */
 	u64 rip, rflags, cr3;
 	int pending_vector[VTL_COUNT];
+	struct partition_interrupts { /* vectors; -1: none */
+		int requested, in_service; /* the highest of the local APIC's */
+		int queued;                /* KVM has it and has not delivered it yet */
+		bool lazy_eoi;             /* the VTL need not tell the end of the one in service */
+	} interrupts[VTL_COUNT];
 };
 /* a snapshot for the monitor; registers are those of the last exit */
 void partition_vp_state(struct partition *p, u32 vp, struct partition_vp_state *ret);
+/* the n-th of the VP's last exits, the oldest is 0; false: there are no more. The VP goes on meanwhile. */
+bool partition_vp_exit(struct partition *p, u32 vp, u32 n, char *text, size_t size);

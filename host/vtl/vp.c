@@ -135,7 +135,9 @@ static void remember(struct vp *vp, enum vtl vtl, int result, u64 entry_rip)
 	struct vcpu *v = &vp->per[vtl].vcpu;
 	struct exit_record *e = &vp->history[vp->history_next++ % EXIT_HISTORY];
 
-	*e = (struct exit_record){ .vtl = vtl_number(vtl), .reason = (u8)result, .rip = REGS(v).rip, .entry_rip = entry_rip };
+	*e = (struct exit_record){ .vtl = vtl_number(vtl), .reason = (u8)result, .rip = REGS(v).rip, .entry_rip = entry_rip,
+				   .queued = (s16)vp->queued_vector, .left = (s16)queued_interrupt(v) };
+	vp->queued_vector = -1;
 	if (result == KVM_EXIT_IO)
 		e->port = v->run->io.port;
 	else if (result == KVM_EXIT_X86_RDMSR || result == KVM_EXIT_X86_WRMSR)
@@ -144,15 +146,26 @@ static void remember(struct vp *vp, enum vtl vtl, int result, u64 entry_rip)
 		e->detail = (u32)v->run->mmio.phys_addr;
 }
 
+bool partition_vp_exit(struct partition *p, u32 index, u32 n, char *text, size_t size)
+{
+	const struct vp *vp = &p->vps[index];
+	u32 end = vp->history_next, i = (end > EXIT_HISTORY ? end - EXIT_HISTORY : 0) + n;
+	const struct exit_record *e = &vp->history[i % EXIT_HISTORY];
+
+	if (n >= MIN(end, EXIT_HISTORY))
+		return false;
+	snprintf(text, size,
+		 "VP %u, exit %u: VTL%u entered at %#lx, left at %#lx: reason %d, port %#x, detail %#x, interrupt %d, left %d",
+		 index, i, e->vtl, e->entry_rip, e->rip, (s8)e->reason, e->port, e->detail, e->queued, e->left);
+	return true;
+}
+
 void vp_print_history(struct vp *vp)
 {
-	for (u32 i = vp->history_next > EXIT_HISTORY ? vp->history_next - EXIT_HISTORY : 0; i != vp->history_next; i++) {
-		const struct exit_record *e = &vp->history[i % EXIT_HISTORY];
+	char text[200];
 
-		log_at(LOG_NOTICE,
-		       "VP %u, exit %u: VTL%u entered at %#lx, left at %#lx: reason %d, port %#x, detail %#x",
-		       vp->index, i, e->vtl, e->entry_rip, e->rip, (s8)e->reason, e->port, e->detail);
-	}
+	for (u32 i = 0; partition_vp_exit(vp->partition, vp->index, i, text, sizeof(text)); i++)
+		log_at(LOG_NOTICE, "%s", text);
 }
 
 static void run(struct vp *vp, enum vtl vtl)
@@ -225,10 +238,11 @@ static bool enter_vtl0(struct vp *vp)
 		return false;
 	}
 	take_init_and_sipi(vp);
-	if (vp->trap_pending) {
+	if (vp->trap_pending && debug_wanted(vp)) {
 		debug_trap(vp);
 		return false;
 	}
+	vp->trap_pending = false; /* the debugger has left meanwhile */
 	if (vp->eoi_vector >= 0) {
 		u8 vector = (u8)vp->eoi_vector;
 
@@ -345,7 +359,7 @@ int vp_create(struct partition *p, u32 index)
 
 	vp->partition = p;
 	vp->index = index;
-	vp->eoi_vector = -1;
+	vp->eoi_vector = vp->queued_vector = -1;
 	atomic_store(&vp->vtl, VTL2);
 	for (int vtl = 0; vtl < VTL_COUNT; vtl++) {
 		struct vp_vtl *per = &vp->per[vtl];

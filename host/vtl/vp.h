@@ -44,12 +44,13 @@ struct vp_vtl { /* what each VTL of a VP has of its own */
 	u64 assist_page, crash[5];
 };
 
-#define EXIT_HISTORY 32
+#define EXIT_HISTORY 32u
 
 struct exit_record { /* for reports of what should not happen */
 	u8 vtl, reason;
 	u16 port;
 	u32 detail;
+	s16 queued, left; /* interrupt that KVM had before and after; -1: none */
 	u64 rip, entry_rip;
 };
 
@@ -70,6 +71,7 @@ struct vp {
 	u64 pending_interruption, pending_event, deliverability, emulation_hints;
 	bool halted, wait_for_sipi; /* of VTL0 */
 	bool vtl2_halted;
+	bool told_in_service; /* of VTL2: an interrupt of its own was lost */
 	struct kvm_regs power_on_regs;   /* of VTL0, for INIT */
 	struct kvm_sregs power_on_sregs;
 	int eoi_vector; /* a level-triggered vector VTL0 ended and VTL2 wants to know of; -1: none */
@@ -87,6 +89,7 @@ struct vp {
 	} firmware_debug;
 	struct exit_record history[EXIT_HISTORY];
 	u32 history_next;
+	int queued_vector; /* for the next of them: handed to KVM since the last; -1: none */
 };
 
 struct vtl_wide { /* MSRs that are partition-wide, one set per VTL */
@@ -133,6 +136,11 @@ static inline struct vcpu *active(struct vp *vp)
 }
 #define REGS(v) ((v)->run->s.regs.regs)
 #define SREGS(v) ((v)->run->s.regs.sregs)
+/* the interrupt that KVM has and had not delivered at the last exit; -1: none */
+static inline int queued_interrupt(const struct vcpu *v)
+{
+	return v->run->s.regs.events.interrupt.injected ? v->run->s.regs.events.interrupt.nr : -1;
+}
 static inline void regs_dirty(struct vcpu *v)
 {
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
@@ -236,6 +244,8 @@ void apic_sync_mode(struct vp *vp, enum vtl vtl);
 
 /* debug.c: exceptions that VTL2 intercepts; the VP's thread but for the first */
 u16 debug_install(struct partition *p, u64 vector, bool on);
+/* does VTL2 want the traps of VTL0? */
+bool debug_wanted(const struct vp *vp);
 /* does VTL2 step VTL0? */
 bool debug_stepping(struct vp *vp);
 /* QEMU's TCG has no use for DR7 as VMRUN loads it, and no intercept of INT3 */
