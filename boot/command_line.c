@@ -7,9 +7,10 @@
 /*
  * noxsave: VTL2's XSAVE state is shared with VTL0, and the kernel panics if it may use it. A paravisor
  * that dies must end at once (panic), by triple fault (reboot), the only reset VTL2 has. The host's TSC
- * needs no watchdog: there is no other clock to compare it with.
+ * needs no watchdog: there is no other clock to compare it with. While the initramfs is unpacked it is
+ * in memory twice: no driver is to take its own meanwhile (initramfs_async).
  */
-static const char always[] = "noxsave panic=-1 reboot=t tsc=reliable";
+static const char always[] = "noxsave panic=-1 reboot=t tsc=reliable initramfs_async=0";
 
 static bool append(char *out, u32 *used, const char *text, u32 len, const char *whose, char *err)
 {

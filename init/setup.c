@@ -81,8 +81,8 @@ static void setup_cores(void)
 	set("/proc/self/coredump_filter", "0x33");
 	/* two processes may crash at once; one more dies without a core */
 	set("/proc/sys/kernel/core_pipe_limit", "2");
-	/* pid and thread as init's namespace has them, signal, name; the order is crash_main()'s */
-	set("/proc/sys/kernel/core_pattern", "|/bin/paravane crash %P %I %s %e");
+	/* pid and thread as init's namespace has them, signal, user, name; the order is crash_main()'s */
+	set("/proc/sys/kernel/core_pattern", "|/bin/paravane crash %P %I %s %u %e");
 }
 
 void setup_kernel(void)
@@ -96,8 +96,11 @@ void setup_kernel(void)
 	/* a killed worker is worse than a restart that the host sees (facts B4) */
 	set("/proc/sys/vm/panic_on_oom", "1");
 	set("/proc/sys/vm/min_free_kbytes", "1024");
-	/* memory for DMA: taken when a device is opened, and only then */
+	/* where memory is short it is in pieces as well, and nothing is to be held back for that */
+	set("/proc/sys/vm/watermark_boost_factor", "0");
+	/* memory for DMA: taken when a device is opened, and only then; without huge pages, locked ones, which then stay */
 	set("/proc/sys/vm/nr_overcommit_hugepages", "64");
+	set("/proc/sys/vm/compact_unevictable_allowed", "0");
 }
 
 /* vendor, device and their sub-systems: any; class and its mask: NVM Express */
