@@ -5,6 +5,7 @@
 # half a GiB at a time.
 # needs: root.ext4
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/shape_lib.sh"
 
 image=$(mktemp) empty=$(mktemp)
 truncate -s 512M "$empty"
@@ -13,13 +14,16 @@ trap 'vm list | while read -r n _; do vm -n "$n" down; done; rm -f "$image" "$em
 append="console=ttyS0,115200 root=/dev/sda quiet"
 g() { vm -n root exec --timeout 300 "$@"; }
 clean() { e2fsck -fn "$image"; }
-quiet() { g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace|I/O error|hung task|EXT4-fs error"'; }
+quiet() { g '! dmesg | grep -E "'"$warnings"'|Call Trace|I/O error|hung task|EXT4-fs error"'; }
 # the login prompt on COM1, as a person would see it
 login() { python3 tests/e2e/console.py "$PARAVANE_VMS/root/com1" "" "login:"; }
 no_mistake() { ! vm -n root diag inspect -r vm/storage | grep -E "mistakes: [1-9]"; }
 fio="fio --ioengine=libaio --direct=1 --verify=crc32c --verify_fatal=1 --verify_backlog=64 --blockalign=4096 --group_reporting --minimal"
 
-up root --cpus 4 --memory 1G --nvme "$image" --nvme "$empty" --append "$append"
+row=(4 512M 32M hypervisor cloud)
+shape "${row[@]}"
+up root "${shape[@]}" --nvme "$image" --nvme "$empty" --append "$append"
+has_shape root "${row[@]}"
 check "the root file system is the disk" g '[ "$(findmnt -no SOURCE,FSTYPE / | tr -s " ")" = "/dev/sda ext4" ] && [ "$(nproc)" = 4 ]'
 check "login on the console" login
 check "systemd has no failed unit" g 'n=60; while [ "$(systemctl is-system-running)" = starting ] && [ $n -gt 0 ]; do n=$((n - 1)); sleep 1; done
@@ -40,7 +44,7 @@ while [ "$left" -gt 0 ]; do
 	check "fio, $mib MiB in large blocks on the second controller, verified, seed $n" round $n $mib
 	left=$((left - mib)) n=$((n + 1))
 done
-check "fsx" g 'fsx /root/fsx 2000 1'
+check "fsx" g 'fsx /root/fsx 1000 1'
 check "fstrim gives space back" g 'rm -f /root/a.* /root/b.*; sync; fstrim -v / | grep -E "[0-9]{6,} bytes"'
 check "the device was told" bash -c '[ "$(scripts/vm -n root diag inspect vm/storage/scsi0/luns/0/disk/unmap/count | grep -oE "[0-9]+$")" -gt 0 ]'
 check "every processor has its channel" bash -c '[ "$(scripts/vm -n root diag inspect -r vm/storage/scsi0/channels | grep -cE "packets: [1-9]")" -ge 3 ]'

@@ -33,7 +33,7 @@ check "hdparm knows it" matches 'UDMA|udma' g 'hdparm -I /dev/sda | grep -i udma
 check "the CD is the other image" [ "$(g 'modprobe sr_mod 2>/dev/null; md5sum </dev/sr0' | md5)" = "$(md5sum <"$cd" | md5)" ]
 check "IDE drives do not change at run time" matches StorageCannotModifyIdeAtRuntime bash -c "
 	sed 's/\"channel\": 1, \"location\": 0/\"channel\": 1, \"location\": 1/' '$settings' >'$settings.2'; scripts/vm -n iderun settings '$settings.2'; rm -f '$settings.2'"
-check "no warning, oops or I/O error in the guest" g '! dmesg | grep -E "WARNING: CPU|BUG:|Oops|Call Trace|I/O error|exception Emask|EXT4-fs error"'
+check "no warning, oops or I/O error in the guest" g '! dmesg | grep -E "'"$warnings"'|Call Trace|I/O error|exception Emask|EXT4-fs error"'
 check "it powers off" bash -c 'scripts/vm -n iderun exec "systemctl poweroff" >/dev/null 2>&1; scripts/vm -n iderun wait 120'
 vm -n iderun down
 check "e2fsck finds nothing to repair in the host's file" e2fsck -fn "$image"

@@ -19,13 +19,15 @@ appears() { # appears SECONDS FILE
 	echo "no $2 after $1 s: $(ls -la "$(dirname "$2")")"
 	return 1
 }
-# by_name CORE worker|control [vps]: gdb finds the way from main() to where it stood, and in the VPs' threads
+# by_name CORE worker|control|tpm [FILE]: gdb finds the way from main() to where it stood; what it says also in FILE
 by_name() {
-	scripts/symbolize "$1" >"$work/bt" 2>&1 || { cat "$work/bt"; return 1; }
-	cat "$work/bt"
-	grep -q "process [0-9]* ($2), signal 11" "$work/bt" && grep -qE " ${2}_main \(" "$work/bt" &&
-		{ [ "${3:-}" != vps ] || grep -qE " vp_thread \(" "$work/bt"; }
+	local bt=${3:-$work/bt}
+	scripts/symbolize "$1" >"$bt" 2>&1 || { cat "$bt"; return 1; }
+	cat "$bt"
+	grep -q "process [0-9]* ($2), signal 11" "$bt" && grep -qE " ${2}_main \(" "$bt"
 }
+# with_vps CORE: also the way into each VP's thread
+with_vps() { by_name "$1" worker && grep -qE " vp_thread \(" "$work/bt"; }
 resets() { vm -n "$1" monitor 'info vtl' | sed -n 's/^resets //p'; }
 running() {
 	local i

@@ -46,6 +46,8 @@ bytes() { printf '%02x %02x %02x %02x' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $
 # one command to one block of 4096 bytes; what comes is the sense data in words
 read_at() { sg_raw -r 4096 -o /dev/null "$(disk)" 28 00 $(bytes "$1") 00 00 08 00 2>&1; }
 write_at() { sg_raw -s 4096 -i /dev/zero "$(disk)" 2a 00 $(bytes "$1") 00 00 08 00 2>&1; }
+# the kernel's own idea of it
+has_size() { [ "$(cat "/sys/block/$(basename "$(disk)")/size")" = "$1" ]; }
 # the disk answers, and does so a moment later too
 back() { [ -b "$(disk)" ] && good read_at 0 && sleep 3 && [ -b "$(disk)" ] && good read_at 0; }
 flush() { sg_raw "$(disk)" 35 00 00 00 00 00 00 00 00 00 2>&1; }

@@ -92,10 +92,18 @@ static void inspect_it(void *device, struct inspect *in)
 	inspect_u64(in, "one", 1);
 }
 
+static int call_it(void *device, u64 operation, struct bytes in, u8 *out, size_t *ret_len)
+{
+	CHECK(in.left <= DEVICE_PAYLOAD_MAX);
+	memset(out, 1, DEVICE_PAYLOAD_MAX);
+	*ret_len = operation & 1 ? in.left : DEVICE_PAYLOAD_MAX;
+	return operation & 2 ? -EPERM : 0;
+}
+
 static void fuzz_server(struct bytes b)
 {
 	static const struct device_server_ops ops = { .access = access_it, .save = save_it, .restore = restore_it,
-						      .inspect = inspect_it };
+						      .inspect = inspect_it, .call = call_it };
 	struct pair p;
 
 	make_pair(&p);
@@ -172,12 +180,21 @@ static void fuzz_proxy(struct bytes b)
 		more = say(&p, &b);
 		sim_run(sim, sim_now_ns(sim) + 10000000);
 	}
-	/* the peer is gone: whatever is asked now is answered at once */
-	finish(&p);
+	/* what it has said on the commands' socket are answers to what is asked now, perhaps; behind them is its end */
+	shutdown(p.commands[1], SHUT_WR);
+	static u8 out[300];
+	size_t len;
+	int r = device_proxy_call(proxy, 1, bytes_of(out, 8), out, sizeof(out), &len);
+
+	CHECK(r || len <= sizeof(out));
+	node_destroy(inspect_now("", 8, NULL, bus_inspect, &bus));
 	saver_init(&saver);
 	bus_stop(&bus);
 	bus_save(&bus, &saver);
 	saver_fini(&saver);
+	/* the peer is gone: whatever is asked now is answered at once */
+	finish(&p);
+	bus_start(&bus);
 	sim_run(sim, sim_now_ns(sim) + 1000000000);
 	CHECK(g.lost == 1);
 	for (unsigned i = 0; i < ACCESSES; i++)

@@ -51,6 +51,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct head {
 		u8 sector, how;
 	} head = { 0 };
+	static u8 now[CAPACITY], safe[CAPACITY]; /* fresh ones each time would be most of the work */
 	struct model_device m;
 	struct vmgs v = { 0 };
 	u32 free_count, largest;
@@ -58,8 +59,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (size < sizeof(head))
 		return 0;
 	memcpy(&head, data, sizeof(head));
-	model_init(&m, CAPACITY, head.sector & 1 ? 4096 : 512, 1);
-	memcpy(m.now, data + sizeof(head), MIN(size - sizeof(head), CAPACITY));
+	memset(now, 0, sizeof(now));
+	memcpy(now, data + sizeof(head), MIN(size - sizeof(head), sizeof(now)));
+	model_init_in(&m, now, safe, CAPACITY, head.sector & 1 ? 4096 : 512, 1);
 	/* so that mutations reach what is behind the checksum */
 	for (unsigned i = 0; i < 2 && !(head.sector & 2); i++) {
 		struct vmgs_header h;
@@ -79,6 +81,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	} else {
 		CHECK(v.problem[0] && v.state == VMGS_CLOSED);
 	}
-	model_fini(&m);
+	model_settle(&m, true);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "host/load/igvm_load.h"
 #include "igvmgen/build.h"
+#include "lib/core/crc32.h"
 
 #define FIXTURE_VTL0_SIZE (32 * MiB)
 #define FIXTURE_VTL2_SIZE (16 * MiB)
@@ -141,4 +142,20 @@ static inline int fixture_image(u8 **ret, size_t *ret_len, char *err, size_t err
 	free(in.kernel.bytes);
 	free(in.initrd.bytes);
 	return r;
+}
+
+/* a size and a checksum that fit: without them nothing behind the fixed header of a changed file would be looked at */
+static inline void fixture_seal(u8 *data, size_t len)
+{
+	struct igvm_fixed_header h;
+
+	if (len < sizeof(h))
+		return;
+	memcpy(&h, data, sizeof(h));
+	if (!range_within(h.variable_header_offset, h.variable_header_size, 0, len))
+		return;
+	h.total_file_size = (u32)len;
+	h.checksum = 0;
+	h.checksum = crc32_update(crc32_update(0, &h, sizeof(h)), data + h.variable_header_offset, h.variable_header_size);
+	memcpy(data, &h, sizeof(h));
 }

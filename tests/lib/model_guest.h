@@ -213,3 +213,12 @@ static inline u16 model_signal(struct model_guest *g, u32 relid)
 	model_run(g);
 	return status;
 }
+
+/* connected, all offers taken, of which there must be one, and its channel open at pages 16 and on */
+static inline bool model_connect_and_open(struct model_guest *g, struct model_channel *c, u32 vp)
+{
+	if (!model_connect(g, VMBUS_VERSION_IRON))
+		return false;
+	model_request_offers(g);
+	return model_next(g, VMBUS_OFFER) && model_next(g, VMBUS_ALL_OFFERS_DELIVERED) && model_open(g, c, 1, vp, 16);
+}

@@ -116,13 +116,19 @@ static inline void model_power_cut(struct model_device *m)
 	m->power = -1;
 }
 
+/* in memory of the caller's, `capacity` bytes each */
+static inline void model_init_in(struct model_device *m, u8 *now, u8 *safe, u64 capacity, u32 sector_size, u64 seed)
+{
+	*m = (struct model_device){ .now = now, .safe = safe, .power = -1, .seed = seed * 0x9e3779b97f4a7c15ull + 1 };
+	m->device = (struct vmgs_device){ model_read, model_write, model_flush, m, capacity, sector_size };
+}
+
 static inline void model_init(struct model_device *m, u64 capacity, u32 sector_size, u64 seed)
 {
-	*m = (struct model_device){ .power = -1, .seed = seed * 0x9e3779b97f4a7c15ull + 1 };
-	m->now = calloc(1, capacity);
-	m->safe = calloc(1, capacity);
-	CHECK(m->now && m->safe);
-	m->device = (struct vmgs_device){ model_read, model_write, model_flush, m, capacity, sector_size };
+	u8 *now = calloc(1, capacity), *safe = calloc(1, capacity);
+
+	CHECK(now && safe);
+	model_init_in(m, now, safe, capacity, sector_size, seed);
 }
 
 static inline void model_fini(struct model_device *m)

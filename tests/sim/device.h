@@ -38,7 +38,8 @@ enum device_fault {
 };
 
 /* what a broken translation would do, for testing the judge: done inside the device's own model of the path */
-enum device_plant { PLANT_NONE, PLANT_LOST_FLUSH, PLANT_MISDIRECTED_WRITE, PLANT_LOST_WRITE, PLANT_STALE_READ, PLANT_FALSE_GOOD };
+enum device_plant { PLANT_NONE, PLANT_LOST_FLUSH, PLANT_MISDIRECTED_WRITE, PLANT_LOST_WRITE, PLANT_STALE_READ, PLANT_FALSE_GOOD,
+		    PLANT_OLD_STATE /* not the device's: storage.c */ };
 
 struct device {
 	struct nvme_transport transport;

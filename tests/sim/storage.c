@@ -7,6 +7,8 @@
  *   - after a power cut each sector holds what a flush or FUA write made durable, or something written since;
  *   - every request is answered, in bounded time, and without faults none fails.
  *
+ * In half of the runs the VMBus server is held now and then, its state saved and put back, and it goes on.
+ *
  * --plant makes one wrong of its kind: then a run must fail. Exit status: 0 all well, 1 the seed that was not is said, 2 usage.
  */
 #include <getopt.h>
@@ -28,6 +30,7 @@
 #define FIRST_SLOT_PAGE 64u
 #define HISTORY 24u
 #define ANSWER_LIMIT (300 * SECONDS)
+#define ROUND_TRIPS_MAX 20u
 
 /* what a sector may hold: entries in the order of writing; from `last` on each is possible,
 	from `durable` on after a power cut */
@@ -60,6 +63,11 @@ struct run {
 	struct slot slots[SLOTS];
 	struct op remove;
 	struct op removed;
+	struct op hold;
+	bool held;
+	u32 round_trip_in;   /* about so many steps; 0: none */
+	struct saver old;    /* PLANT_OLD_STATE: what the first round trip saved, and others put back */
+	u64 round_trips, holds_cancelled;
 	u64 signals, stamp, sent, answered, failed, reads_checked;
 	u32 faults;          /* kinds in force */
 	int started;
@@ -458,6 +466,59 @@ static bool build(struct run *r)
 	return d && r->scsi && !storvsp_add(r->scsi, 0, disk_stats(d), NULL) && connect_guest(r);
 }
 
+static void held(struct op *op, int ignored)
+{
+	container_of(op, struct run, hold)->held = true;
+}
+
+static void save_and_restore(struct run *r)
+{
+	struct saver s;
+	struct loader l;
+
+	saver_init(&s);
+	vmbus_save(r->g->bus, &s);
+	int error = saver_finish(&s);
+
+	if (r->device->plant == PLANT_OLD_STATE && r->round_trips) {
+		saver_fini(&s);
+		s = r->old;
+		r->old = (struct saver){ 0 };
+	}
+	if (!error)
+		error = loader_init(&l, s.data, s.len);
+	if (!error)
+		error = vmbus_restore(r->g->bus, l);
+	if (error)
+		judge(r, "saved state is not put back: %s", strerror(-error));
+	saver_fini(&r->old);
+	r->old = s;
+	r->round_trips++;
+}
+
+/* the guest is silent meanwhile; at times nobody waits for the disk's answers */
+static void round_trip(struct run *r)
+{
+	u64 since = sim_now_ns(r->g->sim);
+
+	r->held = false;
+	vmbus_hold(r->g->bus, &r->hold, held);
+	while (!r->held && sim_now_ns(r->g->sim) - since < ANSWER_LIMIT) {
+		if (sim_run(r->g->sim, sim_now_ns(r->g->sim) + 1000000 + draw(r, 100000000)))
+			break;
+		if (!draw(r, 8) && vmbus_hold_cancel(r->g->bus)) {
+			r->holds_cancelled++;
+			return;
+		}
+	}
+	if (!r->held) {
+		judge(r, "the channels do not stop");
+		return;
+	}
+	save_and_restore(r);
+	vmbus_go_on(r->g->bus);
+}
+
 static void drive(struct run *r, u32 requests)
 {
 	u32 depth = 1 + (u32)draw(r, SLOTS);
@@ -471,9 +532,16 @@ static void drive(struct run *r, u32 requests)
 				send_request(r, i);
 			busy += r->slots[i].used;
 		}
-		sim_run(r->g->sim, sim_now_ns(r->g->sim) + 200000 + draw(r, 3000000));
+		bool nothing_more = sim_run(r->g->sim, sim_now_ns(r->g->sim) + 200000 + draw(r, 3000000));
+
+		if (r->round_trip_in && r->round_trips < ROUND_TRIPS_MAX && !draw(r, r->round_trip_in)) {
+			round_trip(r);
+			nothing_more = false;
+		}
 		if (collect(r) || !busy)
 			quiet_since = sim_now_ns(r->g->sim);
+		else if (nothing_more)
+			judge(r, "%u requests wait, and nothing is under way", busy);
 		else if (sim_now_ns(r->g->sim) - quiet_since > ANSWER_LIMIT)
 			judge(r, "no answer for %llu s, %u requests wait", ANSWER_LIMIT / SECONDS, busy);
 		else if (sim_now_ns(r->g->sim) - quiet_since > 100000000) /* waiting for a time-out: the steps may be longer */
@@ -508,18 +576,19 @@ static bool one_run(u64 seed, u32 requests, enum device_plant plant, bool verbos
 		judge(r, "the machine does not come up");
 	} else {
 		draw_faults(r, plant);
+		r->round_trip_in = draw(r, 2) || plant == PLANT_OLD_STATE ? 2 + (u32)draw(r, 20) : 0;
 		r->device->plant = plant;
 		r->device->plant_at = plant ? (u32)draw(r, 6) : 0;
 		drive(r, requests);
+		saver_fini(&r->old);
 		device_power_cut(r->device);
 		for (u32 i = 0; !*r->wrong && i < DEVICE_SECTORS; i++)
 			check_sector(r, i, r->device->medium[i], r->sectors[i].durable, "after the power cut");
 	}
 	if (verbose || (*r->wrong && !plant)) {
-		printf("seed %lu: %lu requests, %lu failed, %lu reads checked, %lu signals, %lu commands, %lu resets;", seed,
-		       r->answered,
-		       r->failed,
-		       r->reads_checked, r->signals, r->device->commands, r->device->resets);
+		printf("seed %lu: %lu requests, %lu failed, %lu reads checked, %lu signals, %lu commands, %lu resets, ", seed,
+		       r->answered, r->failed, r->reads_checked, r->signals, r->device->commands, r->device->resets);
+		printf("%lu round trips, %lu given up;", r->round_trips, r->holds_cancelled);
 		for (u32 f = 0; f < FAULTS; f++)
 			if (r->device->met[f])
 				printf(" %s %u", device_fault_name(f), r->device->met[f]);
@@ -541,7 +610,7 @@ int main(int argc, char **argv)
 	static const struct option known[] = { { "seed", 1, NULL, 's' }, { "runs", 1, NULL, 'r' }, { "requests", 1, NULL, 'q' },
 					       { "plant", 1, NULL, 'p' }, { "verbose", 0, NULL, 'v' }, { 0 } };
 	static const char *const plants[] = { "none", "lost-flush", "misdirected-write", "lost-write", "stale-read",
-		"false-good" };
+		"false-good", "old-state" };
 	u64 seed = 1, runs = 100, wrong = 0;
 	u32 requests = 120, plant = 0;
 	bool verbose = false;
@@ -562,7 +631,7 @@ int main(int argc, char **argv)
 	}
 	if (plant == ARRAY_SIZE(plants) || optind < argc) {
 		fprintf(stderr, "Usage: sim_storage [--seed N] [--runs N] [--requests N] [--plant lost-flush|misdirected-write|"
-				"lost-write|stale-read|false-good] [--verbose]\n");
+				"lost-write|stale-read|false-good|old-state] [--verbose]\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);

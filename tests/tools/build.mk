@@ -1,5 +1,7 @@
 DEPS := lib/core lib/log lib/os lib/task lib/inspect vmm/vfio vmm/nvme vmm/disk vmm/nvme_disk
-PROG := nvme_drive steps_kvm
+PROG := nvme_drive steps_kvm as_worker
+PROG_as_worker := as_worker.c
+PROGFLAVOUR_as_worker := target
 PROG_steps_kvm := steps_kvm.c
 PROGFLAVOUR_steps_kvm := target
 PROG_nvme_drive := nvme_drive.c commands.c load.c

@@ -53,5 +53,7 @@ u64 next_random(void);
 void modes_run(void);          /* modes.S */
 extern u32 modes_seen[12];
 void protect_run(void);
+void vectors_run(void);
+void vectors_memory_run(void); /* with the test device */
 /* kinds: bit 0 ports, 1 MMIO, 2 MSRs, 3 hypercalls, 4 instructions */
 void sweep_run(u64 count, u64 kinds);

@@ -1,5 +1,6 @@
 /*
- * The command line is words: "modes", "protect", "sweep=COUNT" of "kinds=MASK" (bare.h) by "seed=N"; "reset", at once. What was
+ * The command line is words: "modes", "vectors", "protect", "sweep=COUNT" of "kinds=MASK" (bare.h) by "seed=N"; "testdev=VALUE",
+ * which ends with that debug exit; "reset", at once. What was
  * found is said on COM1, a line each; the last line is "done: N wrong", and then the machine is off.
  */
 #include "tests/guests/bare/bare.h"
@@ -7,7 +8,7 @@
 #define COM1 0x3f8
 #define PM_CONTROL 0x404
 #define PM_TIMER 0x408
-#define PM_RESET 0x40c
+#define PM_RESET 0x433
 #define SLEEP_ENABLE 0x2000u
 
 const struct boot_params *boot_params;
@@ -143,6 +144,29 @@ static void modes(void)
 	expect("an interrupt in real mode", modes_seen[9], 42);
 }
 
+/* what test suites expect (vmm/chipset/testdev.h) */
+static void testdev(void)
+{
+	static const u8 sizes[] = { 1, 2, 4, 8 };
+	u64 value = 0;
+
+	port_write(0xe0, 4, 0x12345678);
+	port_write(0xe1, 1, 0xaa);
+	expect("port E0h keeps what is written", port_read(0xe0, 4), 0x1234aa78);
+	expect("port E8h has the same bytes", port_read(0xe9, 1), 0xaa);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		u64 want = 0x1122334455667788ull >> (64 - 8 * sizes[i]);
+
+		expect("test memory is written", try_write(0xff000100 + 16 * i, sizes[i], want), NO_FAULT);
+		expect("test memory is read", try_read(0xff000100 + 16 * i, sizes[i], &value), NO_FAULT);
+		expect("test memory", sizes[i] < 8 ? value & ((1ull << 8 * sizes[i]) - 1) : value, want);
+	}
+	port_write(0x2000 + 20, 1, 1);
+	expect("a line is set", port_read(0x2000 + 20, 1), 1);
+	port_write(0x2000 + 20, 1, 0);
+	vectors_memory_run();
+}
+
 /* what was said has to get out of a machine that ends now: half a second of the PM timer */
 static void rest(void)
 {
@@ -172,6 +196,10 @@ void main(const struct boot_params *params)
 		random_state = (u64)word("seed");
 	if (word("modes") >= 0)
 		modes();
+	if (word("vectors") >= 0)
+		vectors_run();
+	if (word("testdev") >= 0)
+		testdev();
 	if (word("protect") >= 0)
 		protect_run();
 	if (word("sweep") > 0)
@@ -180,6 +208,8 @@ void main(const struct boot_params *params)
 	put_number(wrong);
 	put_text(" wrong\n");
 	rest();
+	if (word("testdev") >= 0)
+		port_write(0xf4, 4, wrong ? 1 : (u32)word("testdev"));
 	port_write(PM_CONTROL, 2, SLEEP_ENABLE);
 	for (;;)
 		__asm__ volatile("hlt");

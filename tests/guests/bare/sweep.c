@@ -23,7 +23,7 @@ static unsigned random_size(unsigned bits)
 static bool is_dangerous_port(u32 port)
 {
 	return (port >= 0x3f5 && port < 0x400) || (port >= 0x3fd && port < 0x400) || (port >= 0x61 && port <= 0x64) ||
-	       (port >= 0x8f && port <= 0x92) || (port >= 0xcf6 && port <= 0xcff) || (port >= 0x3fd && port < 0x410);
+	       (port >= 0x8f && port <= 0x92) || (port >= 0xcf6 && port <= 0xcff) || (port >= 0x3fd && port < 0x438);
 }
 
 static u8 one_port(void)

@@ -11,26 +11,19 @@
 
 #include "host/vpci/vpci.h"
 #include "spec/vpci.h"
+#include "tests/lib/vmbus_guest.h"
 
-#define PAGES 10u
+#define RING_PAGES 5u
 #define WINDOW 0xf8000000ull
 static const struct guid instance = GUID(0x11111111, 0x0007, 0x4321, 1, 2, 3, 4, 5, 6, 7, 8);
 
-static u8 memory[PAGES][PAGE_SIZE] __attribute__((aligned(4096)));
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
-	u32 offers, opened, rescinds, relid;
 	u32 interrupts, vp;
 	u8 vector;
 	u32 resets, worked;
 } seen;
-static struct loop *loop;
-static struct vmbus *vmbus;
 static struct vpci *bus;
 static struct pci_function function;
-static pthread_t loop_thread;
-static u8 *pages[PAGES];
-static struct ring out, in;
 
 static u64 device_read(struct pci_function *f, u32 b, u64 offset, u32 size) { return offset; }
 static void device_write(struct pci_function *f, u32 b, u64 offset, u32 size, u64 value) {}
@@ -41,90 +34,19 @@ static void device_reset(struct pci_function *f)
 	u32 leave = VPCI_BUS_D0_EXIT;
 	bool ignored;
 
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&guest.lock);
 	seen.resets++;
-	pthread_mutex_unlock(&lock);
-	if (feeding && ring_write(&out, VMBUS_PACKET_IN_BAND, 0, 5, &leave, sizeof(leave), NULL, 0, &ignored) != RING_OK)
+	pthread_mutex_unlock(&guest.lock);
+	if (feeding && ring_write(&guest.out, VMBUS_PACKET_IN_BAND, 0, 5, &leave, sizeof(leave), NULL, 0, &ignored) != RING_OK)
 		feeding = false;
 }
 static const struct pci_function_ops ops = { device_read, device_write, device_reset };
-
-static void *map(void *ctx, u64 gpa, u64 len)
-{
-	return range_within(gpa, len, 0, sizeof(memory)) ? (u8 *)memory + gpa : NULL;
-}
-
-static bool post(void *ctx, u32 vp, u8 sint, const void *message, u32 len)
-{
-	const struct vmbus_relid *m = message;
-
-	pthread_mutex_lock(&lock);
-	if (m->header.type == VMBUS_OFFER) {
-		seen.offers++;
-		seen.relid = ((const struct vmbus_offer *)message)->relid;
-	}
-	seen.opened += m->header.type == VMBUS_OPEN_RESULT && !((const struct vmbus_open_result *)message)->status;
-	seen.rescinds += m->header.type == VMBUS_RESCIND;
-	pthread_mutex_unlock(&lock);
-	return true;
-}
-
-static void signal_guest(void *ctx, u32 vp, u8 sint, u16 flag)
-{
-}
 
 static void on_interrupt(void *ctx, u32 vp, u8 vector)
 {
 	seen.interrupts++;
 	seen.vp = vp;
 	seen.vector = vector;
-}
-
-static void *run_loop(void *arg)
-{
-	loop_run(loop);
-	return NULL;
-}
-
-static void until(u32 *counter, u32 value)
-{
-	for (u32 i = 0; i < 5000; i++, usleep(1000)) {
-		pthread_mutex_lock(&lock);
-		bool reached = *counter >= value;
-
-		pthread_mutex_unlock(&lock);
-		if (reached)
-			return;
-	}
-	fail_msg("nothing came in 5 s");
-}
-
-static void send_message(const void *payload, u32 len)
-{
-	struct hv_post_message m = { .connection_id = VMBUS_CONNECTION_REDIRECT_VTL2, .payload_size = len };
-
-	memcpy(m.payload, payload, len);
-	assert_int_equal(vmbus_post_message(vmbus, &m), 0);
-}
-
-static void open_channel(u32 relid, u32 times)
-{
-	struct {
-		struct vmbus_gpadl_header head;
-	} g = { { { VMBUS_GPADL_HEADER, 0 }, relid, 0x77, 8 + 8 * PAGES, 1, PAGES * PAGE_SIZE, 0, { 0 } } };
-	struct vmbus_open o = { .header = { VMBUS_OPEN, 0 }, .relid = relid, .open_id = 9, .gpadl = 0x77,
-		.downstream_page = PAGES / 2 };
-
-	memset(memory, 0, sizeof(memory));
-	for (u32 i = 0; i < PAGES; i++) {
-		g.head.pages[i] = i;
-		pages[i] = memory[i];
-	}
-	send_message(&g, 28 + 8 * PAGES);
-	send_message(&o, sizeof(o));
-	until(&seen.opened, times);
-	assert_int_equal(ring_init(&out, pages, PAGES / 2, false), 0);
-	assert_int_equal(ring_init(&in, pages + PAGES / 2, PAGES / 2, true), 0);
 }
 
 static u32 receive(void *data, u32 max, u16 type)
@@ -134,7 +56,7 @@ static u32 receive(void *data, u32 max, u16 type)
 	bool ignored;
 
 	for (u32 i = 0; i < 5000; i++, usleep(1000))
-		if (ring_read(&in, padded, sizeof(padded), &got, &ignored) == RING_OK) {
+		if (ring_read(&guest.in, padded, sizeof(padded), &got, &ignored) == RING_OK) {
 			assert_int_equal(got.type, type);
 			memcpy(data, padded, MIN(got.len, max));
 			return got.len;
@@ -147,8 +69,9 @@ static void request(const void *message, u32 len, bool wants_completion)
 {
 	bool ignored;
 
-	assert_int_equal(ring_write(&out, VMBUS_PACKET_IN_BAND, wants_completion, 5, message, len, NULL, 0, &ignored), RING_OK);
-	assert_int_equal(vmbus_signal_event(vmbus, VMBUS_CHANNEL_CONNECTION(seen.relid, VMBUS_SINT, 2)), 0);
+	assert_int_equal(ring_write(&guest.out, VMBUS_PACKET_IN_BAND, wants_completion, 5, message, len, NULL, 0, &ignored),
+			 RING_OK);
+	guest_signal_host();
 }
 
 static u32 ask(const void *message, u32 len, void *reply, u32 max)
@@ -159,35 +82,25 @@ static u32 ask(const void *message, u32 len, void *reply, u32 max)
 
 static void start(void)
 {
-	struct vmbus_io io = { map, post, signal_guest, 4, NULL };
-	struct vmbus_initiate_contact contact = { .header = { VMBUS_INITIATE_CONTACT, 0 }, .version = VMBUS_VERSION_COPPER };
-	struct vmbus_header offers = { VMBUS_REQUEST_OFFERS, 0 };
-
 	memset(&seen, 0, sizeof(seen));
-	loop = loop_create();
-	vmbus = vmbus_create(loop, &io);
+	guest_create(4);
 	function = (struct pci_function){ .name = "test", .ops = &ops, .identity = { 0x1414, 0xb111, 0x1414, 2,
 		PCI_CLASS_NVME, 3 },
 					  .bar_size = { 0x4000, 0, 0x1000 }, .vector_count = 3, .msix_bar = 2 };
 	pci_function_init(&function);
 	struct vpci_config config = { instance, &function, 42, 4, on_interrupt, NULL };
 
-	assert_int_equal(vpci_create(vmbus, &config, &bus), 0);
-	pthread_create(&loop_thread, NULL, run_loop, NULL);
-	send_message(&contact, sizeof(contact));
-	send_message(&offers, sizeof(offers));
-	until(&seen.offers, 1);
-	open_channel(seen.relid, 1);
+	assert_int_equal(vpci_create(guest.vmbus, &config, &bus), 0);
+	guest_connect();
+	guest_open(1, RING_PAGES, RING_PAGES);
 }
 
 static void stop(void)
 {
-	loop_stop(loop);
-	pthread_join(loop_thread, NULL);
-	vmbus_destroy(vmbus);
+	guest_disconnect();
 	vpci_destroy(bus);
 	pci_function_fini(&function);
-	loop_destroy(loop);
+	guest_destroy();
 }
 
 static void enter_d0(void)
@@ -333,9 +246,9 @@ static void interrupts_find_their_vp(void **state)
 
 static void fire(struct loop_timer *t)
 {
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&guest.lock);
 	seen.worked++;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&guest.lock);
 }
 
 static void work(struct loop_work *w)
@@ -343,7 +256,7 @@ static void work(struct loop_work *w)
 	static struct loop_timer timer = { .fire = fire };
 
 	list_init(&timer.link);
-	loop_arm(loop, &timer, 1000000);
+	loop_arm(guest.loop, &timer, 1000000);
 	fire(NULL);
 }
 
@@ -356,9 +269,9 @@ static void a_flood_leaves_others_a_turn(void **state)
 	start();
 	feeding = true;
 	request(&leave, sizeof(leave), false);
-	until(&seen.resets, 3 * CHANNEL_PACKETS_PER_TURN);
-	loop_post(loop, &other);
-	until(&seen.worked, 2);
+	guest_until(&seen.resets, 3 * CHANNEL_PACKETS_PER_TURN);
+	loop_post(guest.loop, &other);
+	guest_until(&seen.worked, 2);
 	assert_true(feeding);
 	feeding = false;
 	stop();
@@ -376,11 +289,11 @@ static void eject_and_plug(void **state)
 	receive(&eject, sizeof(eject), VMBUS_PACKET_IN_BAND);
 	assert_int_equal(eject.type, VPCI_EJECT);
 	request(&done, sizeof(done), false);
-	until(&seen.rescinds, 1);
-	struct vmbus_relid let_go = { { VMBUS_RELID_RELEASED, 0 }, seen.relid };
+	guest_until(&guest.rescinds, 1);
+	struct vmbus_relid let_go = { { VMBUS_RELID_RELEASED, 0 }, guest.relid };
 	struct vpci_counters c = { .offered = true };
 
-	send_message(&let_go, sizeof(let_go));
+	guest_send(&let_go, sizeof(let_go));
 	for (u32 i = 0; i < 5000 && c.offered; i++, usleep(1000))
 		vpci_read_counters(bus, &c);
 	assert_false(c.offered);
@@ -388,8 +301,7 @@ static void eject_and_plug(void **state)
 	assert_int_equal(vpci_eject(bus), -114 /* EALREADY */);
 	assert_int_equal(vpci_plug(bus), 0);
 	assert_int_equal(vpci_plug(bus), -114);
-	until(&seen.offers, 2);
-	open_channel(seen.relid, 2);
+	guest_open(2, RING_PAGES, RING_PAGES);
 	enter_d0();
 	assert_true(vpci_mmio(bus, WINDOW + VPCI_WINDOW_CONFIG, &id, 4, false));
 	assert_int_equal(vpci_unplug(bus), 0);

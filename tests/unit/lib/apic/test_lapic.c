@@ -42,12 +42,19 @@ static struct lapic fresh(u32 id, bool x2apic)
 static void priorities(void **state)
 {
 	struct lapic a = fresh(0, true);
+	int requested, in_service;
 
+	lapic_highest(&a, &requested, &in_service);
+	assert_int_equal(requested, LAPIC_NO_VECTOR);
+	assert_int_equal(in_service, LAPIC_NO_VECTOR);
 	lapic_request(&a, 0x31, false, false);
 	lapic_request(&a, 0x52, true, false);
 	assert_int_equal(lapic_pending(&a), 0x52);
 	lapic_accept(&a, 0x52);
 	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR); /* 0x31 waits below 0x5x */
+	lapic_highest(&a, &requested, &in_service);
+	assert_int_equal(requested, 0x31);
+	assert_int_equal(in_service, 0x52);
 	lapic_request(&a, 0x5f, false, false);
 	assert_int_equal(lapic_pending(&a), LAPIC_NO_VECTOR); /* the same class does not interrupt it */
 	lapic_request(&a, 0x60, false, false);

@@ -148,6 +148,14 @@ static void timers(void **state)
 	synic_timer_check(&s);
 	assert_int_equal(slots[4].type, HVMSG_TIMER_EXPIRED);
 	assert_int_equal(synic_timer_deadline(&s), 2000);
+	/* a period longer than time is: not always due, but never */
+	interrupts = 0;
+	write_msr(HV_MSR_STIMER0_CONFIG + 2, 0);
+	write_msr(HV_MSR_STIMER0_CONFIG, HV_STIMER_PERIODIC | HV_STIMER_AUTO_ENABLE | HV_STIMER_DIRECT | 0xecu << 4);
+	write_msr(HV_MSR_STIMER0_CONFIG + 1, -12ull);
+	assert_int_equal(synic_timer_deadline(&s), ~0ull);
+	synic_timer_check(&s);
+	assert_int_equal(interrupts, 0);
 	assert_false(synic_read(&s, HV_MSR_SCONTROL - 1, &value));
 	assert_false(synic_write(&s, HV_MSR_SVERSION, 0));
 }

@@ -292,6 +292,22 @@ static u32 config(u8 devfn, u8 offset)
 	return (u32)in(0xcfc + (offset & 3), offset & 3 ? 1 : 4);
 }
 
+static void save(struct saver *s)
+{
+	saver_init(s);
+	bus_save(&bus, s);
+	assert_int_equal(saver_finish(s), 0);
+}
+
+static void restore(struct saver *s)
+{
+	struct loader l;
+
+	assert_int_equal(loader_init(&l, s->data, s->len), 0);
+	assert_int_equal(bus_restore(&bus, l), 0);
+	saver_fini(s);
+}
+
 /* a bus of its own: functions come before the bus is attached */
 static void pci_functions(void **state)
 {
@@ -329,18 +345,13 @@ static void pci_functions(void **state)
 	assert_int_equal(in(0xcfc, 4), 0xffffffff);
 
 	struct saver s;
-	struct loader l;
 
-	saver_init(&s);
-	bus_save(&bus, &s);
-	assert_int_equal(saver_finish(&s), 0);
+	save(&s);
 	bus_reset(&bus);
 	assert_int_equal(config(PCI_DEVFN(7, 1), 0x20), 0xffa1);
-	assert_int_equal(loader_init(&l, s.data, s.len), 0);
-	assert_int_equal(bus_restore(&bus, l), 0);
+	restore(&s);
 	assert_int_equal(config(PCI_DEVFN(7, 1), 0x20), 0xc121);
 	assert_int_equal(in(0xc125, 4), 0x405);
-	saver_fini(&s);
 }
 
 static void uart_interrupts(void **state)
@@ -364,24 +375,56 @@ static void uart_interrupts(void **state)
 	assert_int_equal(in(0x3f8, 1), '0');
 }
 
+/* a counter that goes back by one is no clock */
+static void the_timer_goes_on_where_it_was_saved(void **state)
+{
+	for (unsigned i = 0; i < 50; i++) {
+		struct saver s;
+
+		wait_ms(7);
+		u64 was = in(PM_TIMER_PORT, 4);
+
+		save(&s);
+		restore(&s);
+		assert_int_equal(in(PM_TIMER_PORT, 4), was);
+	}
+}
+
+/* as a guest does, while the clock stands (SET of register B) */
+static void set_years(u8 century, u8 year)
+{
+	set_cmos(0xb, 0x82);
+	set_cmos(9, year);
+	set_cmos(0x32, century);
+}
+
+/* a century of 18, and one and a year of 0 with a month before the first */
+static void years_before_1900(void **state)
+{
+	set_years(0x18, 0x93);
+	set_cmos(0xb, 2);
+	assert_int_equal(cmos(9), 0x93);
+	assert_int_equal(cmos(0x32), 0x18);
+	set_years(0, 0);
+	set_cmos(8, 0);
+	set_cmos(0xb, 2);
+	assert_int_equal(cmos(9), 0);
+	assert_int_equal(cmos(8), 0x12);
+}
+
 static void state_goes_round(void **state)
 {
 	struct saver s;
-	struct loader l;
 
 	ioapic_write(0x14, 0x55);
 	out(0x70, 1, 0x41);
 	out(0x71, 1, 0x77);
-	saver_init(&s);
-	bus_save(&bus, &s);
-	assert_int_equal(saver_finish(&s), 0);
+	save(&s);
 	ioapic_write(0x14, 0x66);
 	out(0x71, 1, 0);
-	assert_int_equal(loader_init(&l, s.data, s.len), 0);
-	assert_int_equal(bus_restore(&bus, l), 0);
+	restore(&s);
 	assert_int_equal(ioapic.pins[2], 0x55);
 	assert_int_equal(cmos(0x41), 0x77);
-	saver_fini(&s);
 }
 
 static void regions_may_not_meet(void **state)
@@ -399,6 +442,7 @@ int main(void)
 		TEST(ioapic_level_and_edge), TEST(pic_pair), TEST(pit_counts_and_ticks), TEST(rtc_time_and_nvram),
 		TEST(rtc_interrupts),
 		TEST(power_and_legacy), TEST(pci_functions),
+		TEST(the_timer_goes_on_where_it_was_saved), TEST(years_before_1900),
 		TEST(uart_interrupts), TEST(state_goes_round), TEST(regions_may_not_meet),
 	};
 

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,6 +33,8 @@ struct fixture {
 	unsigned lost, line, level;
 	u8 memory[8192];      /* of the guest, from 0x10000 on */
 };
+
+#define ATTEMPTS 4000
 
 static const struct region regions[] = { { "control", SPACE_PIO, 0x1040, 8 }, { "crb", SPACE_MMIO, 0xfed40000, 0x1000 } };
 static const struct device_window windows[] = { { 0x10000, 0x1000, true }, { 0x11000, 0x1000, false } };
@@ -317,6 +321,123 @@ static void an_inspection_may_be_late(void **state)
 	assert_int_equal(f->lost, 0);
 }
 
+/* ---- with real time and a thread for home, which looks after the time while accesses come */
+struct real {
+	struct exec *exec;
+	struct op op;
+	struct timer stop;
+	struct device_proxy *proxy;
+	int events[2], commands[2];
+	atomic_uint posted, lost, came;
+};
+
+static void *home(void *arg)
+{
+	assert_int_equal(exec_run(((struct real *)arg)->exec), 0);
+	return NULL;
+}
+
+static void real_lost(void *context, int error)
+{
+	atomic_fetch_add(&((struct real *)context)->lost, 1);
+}
+
+static atomic_uint *real_came_count;
+
+static void real_came(struct io_token *token, u64 value)
+{
+	atomic_fetch_add(real_came_count, 1);
+}
+
+static void home_attaches(struct op *op, int unused)
+{
+	struct real *r = container_of(op, struct real, op);
+
+	assert_int_equal(device_proxy_attach(r->proxy, r->events[0], r->commands[0]), 0);
+	atomic_fetch_add(&r->posted, 1);
+}
+
+static void home_destroys(struct op *op, int unused)
+{
+	struct real *r = container_of(op, struct real, op);
+
+	device_proxy_destroy(r->proxy);
+	atomic_fetch_add(&r->posted, 1);
+}
+
+static void home_stops(struct timer *timer)
+{
+	exec_stop(container_of(timer, struct real, stop)->exec);
+}
+
+/* what was let go has ended by then */
+static void home_stops_soon(struct op *op, int unused)
+{
+	struct real *r = container_of(op, struct real, op);
+
+	r->stop.fire = home_stops;
+	timer_arm(r->exec, &r->stop, exec_now_ns(r->exec) + 50000000);
+	atomic_fetch_add(&r->posted, 1);
+}
+
+static void on_home(struct real *r, void (*what)(struct op *, int))
+{
+	unsigned before = r->posted;
+
+	exec_post(r->exec, &r->op, what, 0);
+	while (r->posted == before)
+		sched_yield();
+}
+
+/* one access behind the other, without a pause: the test is guest and device */
+static void hurry(struct real *r, struct bus *bus, unsigned accesses)
+{
+	struct io_token token = { .done = real_came };
+	struct device_message m;
+
+	for (unsigned i = 0; i < accesses && !r->lost; i++) {
+		unsigned before = r->came;
+		u64 value = 0;
+
+		assert_int_equal(bus_access(bus, SPACE_MMIO, 0xfed40000, 4, false, &value, &token), BUS_PENDING);
+		assert_int_equal(recv(r->events[1], &m, sizeof(m), 0), sizeof(m));
+		says(r->events[1], (struct device_message){ .type = DEVICE_ACCESS_DONE, .id = m.id }, NULL);
+		while (r->came == before && !r->lost)
+			sched_yield();
+	}
+}
+
+static void what_has_just_begun_is_not_overdue(void **state)
+{
+	struct real r = { .exec = exec_create("home", -1) };
+	const struct device_proxy_config config = {
+		.name = "tpm", .tag = STATE_TAG('T', 'P', 'M', '0'), .regions = regions, .region_count = 2, .memory = memory,
+		.line = line, .lost = real_lost, .context = &r, .home = r.exec,
+	};
+	pthread_t thread;
+
+	real_came_count = &r.came;
+	assert_int_equal(pthread_create(&thread, NULL, home, &r), 0);
+	for (unsigned i = 0; i < ATTEMPTS; i++) {
+		struct bus bus;
+
+		r.proxy = device_proxy_create(&config);
+		bus_init(&bus);
+		assert_int_equal(bus_attach(&bus, device_proxy_device(r.proxy)), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, r.events), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, r.commands), 0);
+		on_home(&r, home_attaches);
+		hurry(&r, &bus, 8);
+		on_home(&r, home_destroys);
+		close(r.events[1]);
+		close(r.commands[1]);
+	}
+	on_home(&r, home_stops_soon);
+	pthread_join(thread, NULL);
+	exec_destroy(r.exec);
+	assert_int_equal(r.lost, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -325,6 +446,7 @@ int main(void)
 		TEST(accesses_go_there_and_back), TEST(without_a_process_reads_are_all_ones), TEST(silence_ends),
 		TEST(too_many_accesses_are_not_kept), TEST(memory_is_asked_for), TEST(lines_and_nonsense),
 		TEST(commands_are_asked_one_by_one), TEST(an_inspection_may_be_late),
+		cmocka_unit_test(what_has_just_begun_is_not_overdue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

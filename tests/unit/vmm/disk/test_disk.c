@@ -234,6 +234,74 @@ static void delay_and_stats_show(void **state)
 	disk_destroy(d);
 }
 
+/* a device whose size is what somebody says */
+struct sized {
+	struct disk disk;
+	u64 now;
+};
+
+static u64 sized_measure(struct disk *disk)
+{
+	return container_of(disk, struct sized, disk)->now;
+}
+
+static void sized_destroy(struct disk *disk)
+{
+	free(container_of(disk, struct sized, disk));
+}
+
+static struct sized *sized(u64 sectors)
+{
+	static const struct disk_ops ops = { .measure = sized_measure, .destroy = sized_destroy };
+	struct sized *d = calloc(1, sizeof(*d));
+
+	*d = (struct sized){ .disk = { .ops = &ops, .kind = "sized", .sector_size = 512, .sectors = sectors }, .now = sectors };
+	return d;
+}
+
+static void another_size_goes_through_the_layers(void **state)
+{
+	struct sized *low = sized(1000);
+	struct disk *d = disk_stats(disk_trace(disk_delay(disk_fault(disk_read_only(&low->disk), 1), 1)));
+
+	assert_false(disk_measure(d));
+	low->now = 3000;
+	assert_true(disk_measure(d));
+	assert_int_equal(d->sectors, 3000);
+	assert_int_equal(low->disk.sectors, 3000);
+	assert_false(disk_measure(d));
+	low->now = 10;
+	assert_true(disk_measure(d));
+	assert_int_equal(simple(*state, d, DISK_READ, 10, 1, (u8[512]){ 0 }), -EINVAL);
+	low->now = 0; /* nothing that a disk can be */
+	assert_false(disk_measure(d));
+	assert_int_equal(d->sectors, 10);
+	disk_destroy(d);
+	/* a partition is no more than it was made; what the disk below has no more it has not either */
+	low = sized(1000);
+	d = disk_partition(&low->disk, 100, 500, &id);
+	low->now = 5000;
+	assert_false(disk_measure(d));
+	low->now = 300;
+	assert_true(disk_measure(d));
+	assert_int_equal(d->sectors, 200);
+	low->now = 1000;
+	assert_true(disk_measure(d));
+	assert_int_equal(d->sectors, 500);
+	disk_destroy(d);
+	/* the smallest column decides; what never changes keeps its size */
+	low = sized(64);
+	struct disk *columns[] = { &low->disk, disk_ram(MiB, 512, &id) };
+
+	d = disk_stripe(columns, 2, 8, &id);
+	assert_int_equal(d->sectors, 128);
+	low->now = 1007;
+	assert_true(disk_measure(d));
+	assert_int_equal(d->sectors, 2 * 1000);
+	assert_false(disk_measure(columns[1]));
+	disk_destroy(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +315,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(huge_unmap_uses_no_stack, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(faults_are_what_they_say, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(delay_and_stats_show, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_size_goes_through_the_layers, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,8 +54,11 @@ static struct guest *make_guest(u16 version)
 	return g;
 }
 
+/* a state: with a TPM */
 static void linux_is_loaded(void **state)
 {
+	static const struct loader_machine with_tpm = { .tpm = true };
+	bool with = *state != NULL;
 	struct guest *g = make_guest(0x20f);
 	struct boot_params bp;
 	struct loader_entry e;
@@ -63,7 +66,7 @@ static void linux_is_loaded(void **state)
 	u64 rsdp;
 
 	make_layout();
-	assert_int_equal(loader_load(g, &layout, &machine, &e), 0);
+	assert_int_equal(loader_load(g, &layout, with ? &with_tpm : &machine, &e), 0);
 	assert_int_equal(e.rip, 16 * MiB + 0x200);
 	assert_int_equal(guest_read(g, 16 * MiB, text, 6), 0);
 	assert_memory_equal(text, "KERNEL", 6);
@@ -82,6 +85,7 @@ static void linux_is_loaded(void **state)
 		assert_true(r->addr >= last);
 		last = r->addr + r->size;
 		if (r->type == E820_RAM) {
+			assert_false(with && ranges_overlap(r->addr, r->size, places[PLACE_TPM_REGISTERS].base, 0x3000));
 			assert_false(ranges_overlap(r->addr, r->size, 256 * MiB, 64 * MiB));
 			assert_false(ranges_overlap(r->addr, r->size, 0xa0000, 0x60000));
 		}
@@ -113,12 +117,12 @@ static void registers_are_long_mode(void **state)
 
 static u32 at(const u8 *p) { u32 v; memcpy(&v, p, 4); return v; }
 
-/* a state: with PCI */
+/* a state: with PCI and a TPM */
 static void tables_are_what_iasl_reads(void **state)
 {
 	static u8 buf[0x10000];
 	bool pci = *state != NULL;
-	struct loader_machine with = { .pci = pci };
+	struct loader_machine with = { .pci = pci, .tpm = pci, .watchdog = true };
 	struct acpi_tables tables = { .buf = buf, .room = 200 };
 	char dir[] = "/tmp/acpiXXXXXX", path[64], command[256];
 
@@ -127,6 +131,7 @@ static void tables_are_what_iasl_reads(void **state)
 	tables.room = sizeof(buf);
 	assert_int_equal(acpi_build(&layout, &with, 0xe0000, &tables), 0);
 	assert_int_equal(memmem(buf, tables.len, "PCI0", 4) != NULL, pci);
+	assert_int_equal(memmem(buf, tables.len, "MSFT0101", 8) != NULL, pci);
 	if (access("/usr/bin/iasl", X_OK)) {
 		skip();
 		return;
@@ -136,12 +141,15 @@ static void tables_are_what_iasl_reads(void **state)
 	u32 madt = at(buf + xsdt + 44) - 0xe0000;
 	u32 dsdt = at(buf + fadt + 140) - 0xe0000;
 	u32 srat = at(buf + xsdt + 52) - 0xe0000, slit = at(buf + xsdt + 60) - 0xe0000;
+	u32 wdat = at(buf + xsdt + 68) - 0xe0000, tpm2 = pci ? at(buf + xsdt + 76) - 0xe0000 : 0;
 	const struct { const char *name; u32 at; const char *must; } t[] = {
 		{ "dsdt", dsdt, "\"VMBUS\"" }, { "facp", fadt, "Reset Register" }, { "apic", madt, "I/O APIC" },
 		{ "srat", srat, "Apic ID : 0000012C" }, { "slit", slit, "14 0A" },
+		{ "wdat", wdat, "Timer Period : 000003E8" }, { "dsdt", dsdt, "_E00" },
+		{ "tpm2", tpm2, "Start Method : 07" },
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(t) - !pci; i++) {
 		u8 sum = 0;
 
 		for (u32 k = 0; k < at(buf + t[i].at + 4); k++)
@@ -168,7 +176,8 @@ static void tables_are_what_iasl_reads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(linux_is_loaded), cmocka_unit_test(registers_are_long_mode),
+		cmocka_unit_test_prestate(linux_is_loaded, NULL), cmocka_unit_test_prestate(linux_is_loaded, &layout),
+		cmocka_unit_test(registers_are_long_mode),
 		cmocka_unit_test_prestate(tables_are_what_iasl_reads, NULL),
 		cmocka_unit_test_prestate(tables_are_what_iasl_reads, &layout),
 	};

@@ -81,6 +81,17 @@ static void layout_and_protection(void **state)
 	make_tree(fdt, true);
 	assert_int_equal(layout_parse(fdt, 8192, l), -EPROTO);
 	assert_int_equal(layout_parse(fdt, 20, l), -EPROTO);
+	/* a version whose root has a path for a name: found by tests/mutate */
+	free(fdt);
+	fdt = calloc(1, 8192);
+	fdt_create(fdt, 8192);
+	fdt_finish_reservemap(fdt);
+	fdt_begin_node(fdt, "");
+	fdt_end_node(fdt);
+	fdt_finish(fdt);
+	fdt_set_version(fdt, 2);
+	fdt_set_last_comp_version(fdt, 2);
+	assert_int_equal(layout_parse(fdt, 8192, l), -EPROTO);
 	free(fdt);
 	free(l);
 	free(f);

@@ -418,6 +418,39 @@ static void identity(void **state)
 	tear_down(b);
 }
 
+/* as the controller's event makes the driver look */
+static void look_again(struct bed *b, u64 blocks)
+{
+	b->model->namespace_blocks = blocks;
+	post(b->model, 0, (u16)b->model->event_cid, NVME_EVENT(NVME_EVENT_TYPE_NOTICE, NVME_EVENT_NAMESPACES,
+							       NVME_LOG_CHANGED_NAMESPACES), 0);
+	sim_run(b->sim, sim_now_ns(b->sim) + 5 * SECONDS);
+}
+
+static void another_size(void **state)
+{
+	struct bed *b = set_up(12);
+
+	assert_false(disk_measure(b->disk));
+	look_again(b, BLOCKS / 2);
+	assert_int_equal(b->disk->sectors, BLOCKS); /* until somebody asks */
+	assert_true(disk_measure(b->disk));
+	assert_int_equal(b->disk->sectors, BLOCKS / 2);
+	assert_int_equal(data(b, 0, DISK_WRITE, BLOCKS / 2, 1, b->guest), -EINVAL);
+	assert_int_equal(data(b, 0, DISK_WRITE, BLOCKS / 2 - 1, 1, b->guest), 0);
+	look_again(b, BLOCKS);
+	assert_true(disk_measure(b->disk));
+	assert_int_equal(data(b, 0, DISK_WRITE, BLOCKS - 1, 1, b->guest), 0);
+	/* blocks of another size: the disk is what it was, and what goes to the device is the device's to refuse */
+	b->model->shift = 12;
+	look_again(b, BLOCKS / 8);
+	assert_false(disk_measure(b->disk));
+	b->model->shift = 9;
+	look_again(b, 0);
+	assert_false(disk_measure(b->disk));
+	tear_down(b);
+}
+
 static u32 given_back;
 
 static void count_free(struct nvme_transport *t, void *at, u32 len, u64 address)
@@ -459,6 +492,7 @@ int main(void)
 		cmocka_unit_test(never_answered),
 		cmocka_unit_test(gone_is_no_device),
 		cmocka_unit_test(identity),
+		cmocka_unit_test(another_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

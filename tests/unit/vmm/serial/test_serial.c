@@ -88,6 +88,20 @@ static void speaks_the_protocol(void **state)
 	sim_run(sim, ~0ull - 1);
 	assert_int_equal(uart_read(&com.uart, 0), 'x');
 	assert_int_equal(uart_read(&com.uart, 0), 'y');
+	serial_receive(&serial, available, sizeof(available));
+	sim_run(sim, ~0ull - 1);
+	assert_int_equal(count, 8);
+	data[4] = 40;
+	serial_receive(&serial, data, sizeof(data));
+	sim_run(sim, ~0ull - 1);
+	assert_int_equal(com.uart.rx_count, UART_FIFO_LEN);
+	uart_write(&com.uart, 2, 3); /* a driver that starts drops what came before, but not what still waits */
+	sim_run(sim, ~0ull - 1);
+	assert_int_equal(com.uart.rx_count, UART_FIFO_LEN);
+	uart_reset(&com.uart);
+	uart_write(&com.uart, 2, 1);
+	sim_run(sim, ~0ull - 1);
+	assert_int_equal(com.uart.rx_count, 1 + 40 - 2 * UART_FIFO_LEN); /* one was there before: 'z' */
 	serial_receive(&serial, junk, sizeof(junk));
 	assert_int_equal(serial.state, SERIAL_FAILED);
 	assert_false(com.uart.connected);

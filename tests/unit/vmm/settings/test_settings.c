@@ -255,12 +255,43 @@ static void text_of_platform(void **state)
 	assert_string_equal(text, "Ephemeral");
 }
 
+/* a generation ID has 64 bits in each half; a signed number would have refused the whole document */
+static void numbers_of_platform(void **state)
+{
+	const char *platform =
+		"{\"V2\":{\"Static\":{\"WatchdogEnabled\":true,\"Off\":false,"
+		"\"Vtl2Settings\":\"eyJ2ZXJzaW9uIjoiVjEifQ==\",\"Text\":\"\\\"GenerationIdLow\\\":5\"},"
+		"\"Dynamic\":{\"GenerationIdLow\" : 18446744073709551615,\"GenerationIdHigh\":9}}}";
+	struct settings_error error;
+	void *data;
+	size_t len;
+	u64 value = 1;
+
+	assert_int_equal(settings_of_platform(platform, &data, &len, &error), 0);
+	assert_int_equal(len, 16);
+	free(data);
+	assert_true(settings_platform_u64(platform, "GenerationIdLow", &value));
+	assert_true(value == ~0ull);
+	assert_true(settings_platform_u64(platform, "GenerationIdHigh", &value));
+	assert_int_equal(value, 9);
+	assert_false(settings_platform_u64("{\"A\":18446744073709551616}", "A", &value));
+	assert_false(settings_platform_u64("{\"A\":-1}", "A", &value));
+	assert_false(settings_platform_u64("{\"A\":\"1\"}", "A", &value));
+	assert_false(settings_platform_u64("{\"A\"", "A", &value));
+	assert_int_equal(value, 9);
+	assert_true(settings_platform_bool(platform, "WatchdogEnabled"));
+	assert_false(settings_platform_bool(platform, "Off"));
+	assert_false(settings_platform_bool(platform, "Other"));
+	assert_false(settings_platform_bool("", "Off"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(json), cmocka_unit_test(json_other_forms), cmocka_unit_test(protobuf),
 		cmocka_unit_test(protobuf_in_namespace), cmocka_unit_test(json_in_namespace), cmocka_unit_test(nothing),
 		cmocka_unit_test(what_is_wrong), cmocka_unit_test(of_platform), cmocka_unit_test(text_of_platform),
+		cmocka_unit_test(numbers_of_platform),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -242,6 +242,51 @@ static void units_come_and_go(void **state)
 	assert_int_equal(r.srb.srb_status, SRB_INVALID_LUN);
 }
 
+static u64 capacity;
+
+static u64 capacity_now(struct disk *disk)
+{
+	return capacity;
+}
+
+static void capacity_destroy(struct disk *disk)
+{
+}
+
+/* the guest is told to look, hears why, and finds it */
+static void a_unit_of_another_size(void **state)
+{
+	static const struct disk_ops ops = { .measure = capacity_now, .destroy = capacity_destroy };
+	static struct disk disk = { .ops = &ops, .kind = "it", .sector_size = 512, .sectors = 100, .physical_size = 512 };
+	struct ring_received got;
+	struct vstor_packet r;
+
+	bring_up();
+	assert_int_equal(storvsp_add(s, 3, &disk, NULL), 0);
+	model_run(g);
+	assert_true(get(&primary, &got, &r));
+	assert_int_equal(storvsp_measure(s, 0), 0);
+	assert_int_equal(storvsp_measure(s, 4), 0);
+	assert_int_equal(storvsp_measure(s, SCSI_LUNS_MAX), 0);
+	capacity = 100;
+	assert_int_equal(storvsp_measure(s, 3), 0);
+	model_run(g);
+	assert_false(get(&primary, &got, &r));
+	capacity = 5000;
+	assert_int_equal(storvsp_measure(s, 3), 5000);
+	model_run(g);
+	assert_true(get(&primary, &got, &r));
+	assert_int_equal(r.header.operation, VSTOR_ENUMERATE_BUS);
+	r = talk(&primary, srb(3, true, 0, SCSI_TEST_UNIT_READY, 0, 0), 0, 0);
+	assert_int_equal(r.srb.scsi_status, SCSI_CHECK_CONDITION);
+	assert_int_equal(r.srb.payload[2], SENSE_UNIT_ATTENTION);
+	assert_int_equal(r.srb.payload[12] << 8 | r.srb.payload[13], ASC_CAPACITY_CHANGED);
+	r = talk(&primary, srb(3, true, 0, SCSI_TEST_UNIT_READY, 0, 0), 0, 0);
+	assert_int_equal(r.srb.srb_status, SRB_SUCCESS);
+	r = talk(&primary, srb(3, true, 8, SCSI_READ_CAPACITY_10, 0, 0), 0, 8);
+	assert_int_equal(page(DATA_PAGE)[2] << 8 | page(DATA_PAGE)[3], 4999);
+}
+
 /* work under way holds up a move, a close and a removal until it is done; its answer is not lost by a move */
 static void work_under_way_is_waited_for(void **state)
 {
@@ -303,6 +348,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_full_ring_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sub_channels_come_and_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(units_come_and_go, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_unit_of_another_size, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(work_under_way_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_broken_ring_stops_the_channel, set_up, tear_down),
 	};

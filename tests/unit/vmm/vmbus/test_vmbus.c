@@ -47,7 +47,7 @@ static void stop(struct vmbus_channel *c)
 }
 static void closed(struct vmbus_channel *c) { of(c)->closed++; }
 static void gone(struct vmbus_channel *c) { of(c)->gone++; }
-static const struct vmbus_channel_ops ops = { start, run, stop, closed, gone };
+static const struct vmbus_channel_ops ops = { .start = start, .run = run, .stop = stop, .closed = closed, .gone = gone };
 
 static int set_up(void **state)
 {
@@ -72,11 +72,7 @@ static struct model_channel connect_and_open(u32 vp)
 {
 	struct model_channel c;
 
-	assert_true(model_connect(g, VMBUS_VERSION_IRON));
-	model_request_offers(g);
-	assert_non_null(model_next(g, VMBUS_OFFER));
-	assert_non_null(model_next(g, VMBUS_ALL_OFFERS_DELIVERED));
-	assert_true(model_open(g, &c, 1, vp, 16));
+	assert_true(model_connect_and_open(g, &c, vp));
 	return c;
 }
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -577,6 +578,88 @@ static void state_goes_round(void **state)
 	saver_fini(&s);
 }
 
+/* a host of VPs that are held goes on: what it asks for between the save and the restore is not forgotten */
+static void what_comes_while_state_goes_round_is_kept(void **state)
+{
+	struct cpu *c = &bed->cpus[0];
+	struct saver s;
+	struct loader l;
+
+	x2apic(c);
+	wrmsr(c, 0x40000082, FLAGS | 1);
+	wrmsr(c, 0x40000092, 0x52);
+	c->fake.page.rflags = 2;
+	assert_vector(0x33, 0);
+	play(c);
+	vp_stop(&c->vp);
+	saver_init(&s);
+	vp_save(&c->vp, &s);
+	assert_int_equal(saver_finish(&s), 0);
+
+	assert_vector(0x61, 0);
+	assert_true(synic_signal(vapic_synic(c->vp.apic), 2, 5));
+	vapics_set_intr(bed->machine.apics, true);
+	vp_want_sint(&c->vp, 2);
+
+	assert_int_equal(loader_init(&l, s.data, s.len), 0);
+	assert_int_equal(vp_restore(&c->vp, l), 0);
+	assert_true(atomic_load(&vapic_lapic(c->vp.apic)->intr));
+	assert_int_equal(atomic_load(&c->vp.wanted_sints), BIT(2));
+	assert_int_equal(rdmsr(c, 0x823), 1u << (0x61 - 0x60));
+	assert_int_equal(rdmsr(c, 0x822), 1u << (0x52 - 0x40));
+	assert_int_equal(rdmsr(c, 0x821), 1u << (0x33 - 0x20));
+	saver_fini(&s);
+}
+
+struct signaller {
+	struct synic *synic;
+	u64 *flags;
+	atomic_bool done;
+	atomic_uint signals;
+	unsigned lost;
+};
+
+static void *signal_again_and_again(void *object)
+{
+	struct signaller *g = object;
+
+	while (!atomic_load(&g->done)) {
+		__atomic_store_n(g->flags, 0, __ATOMIC_SEQ_CST);
+		g->lost += !synic_signal(g->synic, 2, 5);
+		atomic_fetch_add(&g->signals, 1);
+	}
+	return NULL;
+}
+
+static void a_signal_meets_no_half_restored_synic(void **state)
+{
+	struct cpu *c = &bed->cpus[0];
+	struct signaller g = { .synic = vapic_synic(c->vp.apic) };
+	struct iovec page;
+	struct saver s;
+	struct loader l;
+	pthread_t thread;
+
+	x2apic(c);
+	wrmsr(c, 0x40000082, FLAGS | 1);
+	wrmsr(c, 0x40000092, 0x52);
+	play(c);
+	vp_stop(&c->vp);
+	assert_int_equal(guest_iovec(bed->machine.guest, FLAGS + 2 * 256, 8, &page), 0);
+	g.flags = page.iov_base;
+	saver_init(&s);
+	vp_save(&c->vp, &s);
+	assert_int_equal(saver_finish(&s), 0);
+	assert_int_equal(loader_init(&l, s.data, s.len), 0);
+	assert_int_equal(pthread_create(&thread, NULL, signal_again_and_again, &g), 0);
+	while (atomic_load(&g.signals) < 100000)
+		assert_int_equal(vp_restore(&c->vp, l), 0);
+	atomic_store(&g.done, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(g.lost, 0);
+	saver_fini(&s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
@@ -586,6 +669,7 @@ int main(void)
 		TEST(hlt_parks_until_an_interrupt), TEST(init_and_sipi_start_a_processor),
 		TEST(task_priority_is_one_with_cr8), TEST(end_of_interrupt_without_an_exit), TEST(xapic_by_memory),
 		TEST(synic_and_timers), TEST(the_8259s_come_by_lint0), TEST(state_goes_round),
+		TEST(what_comes_while_state_goes_round_is_kept), TEST(a_signal_meets_no_half_restored_synic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

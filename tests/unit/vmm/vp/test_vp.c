@@ -351,7 +351,14 @@ static void msrs(void **state)
 	struct hv_msr_intercept *m = add(HVMSG_X64_MSR);
 
 	m->msr = 0x8b;
+	m->header.instruction_length = 0; /* a host that does not say */
 	play();
+	assert_int_equal(bed->fake.page.rip, 0x1002);
+	m = add(HVMSG_X64_MSR);
+	m->msr = 0x8b;
+	m->header.instruction_length = 3; /* RDMSR with a prefix */
+	play();
+	assert_int_equal(bed->fake.page.rip, 0x1003);
 	assert_int_equal(bed->fake.run.context.rdx, 0xffffffff);
 	m = add(HVMSG_X64_MSR);
 	m->msr = 0x12345;
@@ -589,8 +596,27 @@ static void set_up_calls(void **state)
 	assert_int_equal(in->intercept_type, HV_INTERCEPT_IO_PORT_RANGE);
 	assert_int_equal(in->parameter, 0xffff0000);
 	bed->fake.refuse_code = HVCALL_REGISTER_INTERCEPT_RESULT;
-	assert_int_equal(vp_register_cpuid(&bed->fake.hcl, false), 0); /* VTL0 sees more than it needs to */
-	assert_int_equal(vp_register_cpuid(&bed->fake.hcl, true), -EIO); /* VTL0 would lack what it is promised */
+	struct cpuid_changes cpuid;
+	char why[160];
+
+	assert_int_equal(vp_configure_cpuid(false, NULL, &cpuid, why, sizeof(why)), 0);
+	assert_int_equal(vp_register_cpuid(&bed->fake.hcl, &cpuid), 0); /* VTL0 sees more than it needs to */
+	assert_int_equal(vp_configure_cpuid(true, NULL, &cpuid, why, sizeof(why)), 0);
+	assert_int_equal(vp_register_cpuid(&bed->fake.hcl, &cpuid), -EIO); /* VTL0 would lack what it is promised */
+	bed->fake.refuse_code = 0;
+	assert_int_equal(vp_configure_cpuid(true, "-x2apic,-avx2", &cpuid, why, sizeof(why)), 0);
+	assert_int_equal(vp_register_cpuid(&bed->fake.hcl, &cpuid), 0);
+	struct hv_register_intercept_result *leaf = (void *)hcl_fake_last(&bed->fake, HVCALL_REGISTER_INTERCEPT_RESULT)->in;
+
+	assert_int_equal(leaf->parameters.eax, 7);
+	assert_int_equal(leaf->parameters.subleaf_specific, 1);
+	assert_int_equal(leaf->parameters.result.ebx_mask, 1 << 5);
+	assert_int_equal(leaf->parameters.result.ebx, 0);
+	/* the policy's word counts, not that of the APIC played here */
+	assert_int_equal(cpuid.all[0].leaf, 1);
+	assert_int_equal(cpuid.all[0].mask[CPUID_ECX], 1 << 21 | 1 << 24);
+	assert_int_equal(cpuid.all[0].value[CPUID_ECX], 1 << 24);
+	assert_int_equal(vp_configure_cpuid(false, "-lm", &cpuid, why, sizeof(why)), -EINVAL);
 	struct ioapic_message m = { .destination = 2, .vector = 0x31, .level = true };
 
 	vp_assert_interrupt(&bed->machine, &m);
@@ -630,12 +656,32 @@ static void signals_go_with_the_return(void **state)
 	assert_int_equal(bed->fake.call_count, 3 + 4); /* there is room for 16 */
 }
 
+/* a hypervisor that fills none is asked for each, the stack pointer as well */
+static void a_push_without_a_register_page(void **state)
+{
+	const union hv_register_value code = { .segment = { .attributes = 0x209b } };
+	u64 pushed = 1;
+
+	bed->fake.page.valid = 0;
+	assert_int_equal(hcl_set64(&bed->vp.hcl, HV_X64_REGISTER_EFER, BIT(10)), 0);
+	assert_int_equal(hcl_set(&bed->vp.hcl, HV_X64_REGISTER_CS, &code), 0);
+	assert_int_equal(hcl_set64(&bed->vp.hcl, HV_X64_REGISTER_RSP, 0x7000), 0);
+	bed->fake.run.context.rcx = 0xfec00000;
+	add_mmio("\xff\x31", 2, 0xfec00000, 0); /* push qword [rcx] */
+	play();
+	assert_int_equal(hcl_fake_register(&bed->fake, HV_X64_REGISTER_RSP), 0x6ff8);
+	assert_int_equal(hcl_fake_register(&bed->fake, HV_X64_REGISTER_RIP), 0x1002);
+	assert_int_equal(guest_read(bed->machine.guest, 0x6ff8, &pushed, 8), 0);
+	assert_int_equal(pushed, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(signals_go_with_the_return), TEST(port_io_costs_no_hypercall), TEST(a_slow_device_parks_the_vp),
 			TEST(mmio_is_emulated),
+		TEST(a_push_without_a_register_page),
 		TEST(an_operand_may_lie_in_two_pages), TEST(a_device_may_answer_late_twice),
 		TEST(faults_and_traps_of_instructions), TEST(wide_and_locked_operands),
 		TEST(instructions_are_fetched_when_the_message_has_none), TEST(msrs), TEST(a_guests_last_words),
