@@ -131,13 +131,28 @@ DIFF_CASES ?= 200000
 DIFF_SEED ?= 1
 differential: differentials  ## DIFF_CASES random instructions (200000) through the MMIO emulator and Unicorn
 	@scripts/run-differential emul $(O)/native/bin/emul_unicorn $(DIFF_SEED) $(DIFF_CASES)
-test-the-tests: sims  ## planted mistakes: what does not notice one fails
-	@scripts/test-the-tests $(O)/host/bin/sim_storage
+sweeps: $(O)/host/bin/sweep_exits
+SWEEP_EXITS ?= 200000
+SWEEP_SEED ?= 1
+sweep: sweeps  ## SWEEP_EXITS (200000) random exits of VTL0 through the worker's side of a VP, the whole chipset and back
+	@scripts/run-sweep $(O)/host/bin/sweep_exits $(SWEEP_SEED) $(SWEEP_EXITS)
+mutants: $(O)/host/bin/mutate_boot
+MUTATIONS ?= 20000
+MUTATE_SEED ?= 1
+mutate: mutants  ## MUTATIONS (20000) of IGVM files and device trees through shim, `igvmgen show` and pvhost's loader
+	@scripts/run-mutate $(O)/host/bin/mutate_boot $(MUTATE_SEED) $(MUTATIONS)
+test-the-tests: sims lives sweeps  ## planted mistakes: what does not notice one fails
+	@scripts/test-the-tests $(O)/host/bin/sim_storage $(O)/native/bin/tpm_lives $(O)/native/bin/paravane-tpm $(O)/host/bin/sweep_exits
+lives: $(O)/native/bin/tpm_lives $(O)/native/bin/paravane-tpm
+LIVES_KILLS ?= 1000
+LIVES_SEED ?= 1
+tpm-lives: lives  ## the TPM's process: LIVES_KILLS kills (1000), and a power cut at each write of its state
+	@scripts/run-lives tpm $(O)/native/bin/tpm_lives --kills $(LIVES_KILLS) --seed $(LIVES_SEED) $(O)/native/bin/paravane-tpm
 e2e: machine  ## the tests that boot machines
 	@tests/e2e/run
 test:  ## everything CI runs
 	@scripts/test
-long:  ## long runs: TEST=fuzz|sim|emul|boots|faults|reboots|crashes|gdb|verify SEED= TIME=
+long:  ## long runs: TEST=fuzz|sim|emul|sweep|mutate|boots|faults|reboots|crashes|clients|gdb|nvme|verify|shapes|stress|console|bare SEED= TIME=
 	@scripts/long "$(TEST)" "$(TIME)"
 report-size: $(O)/.setup  ## functions past 70 lines, files past 600
 	@scripts/report-size
@@ -147,5 +162,5 @@ clean:  ## remove what was built (the cache stays)
 	rm -rf $(O) compile_commands.json
 help:  ## this list
 	@grep -hE '^[a-z_.0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_.0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 26
-.PHONY: all image guest-kernel root-image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
-	check-headers check-style check-sim sim sims fuzzers differential differentials test-the-tests report-size check-igvm FORCE
+.PHONY: lives tpm-lives all image guest-kernel root-image run debug check test long clean help e2e fuzz tools machine bench-machine print-deps check-unit check-layers \
+	check-headers check-style check-sim sim sims fuzzers differential differentials sweep sweeps mutate mutants test-the-tests report-size check-igvm FORCE

@@ -90,6 +90,23 @@ class NoTables(Unwinder):
                     break
         return found[min(found)] if found else (sp, 0)
 
+    def frame_pointer(self, sp, rbp):
+        """rbp of a caller that has a frame pointer, as all of ours: a function without tables may have saved it and used it for
+        something else. It points to the caller's saved one, which lies higher, and behind that is an address behind a call."""
+        memory = gdb.selected_inferior()
+
+        def fits(at):
+            try:
+                saved, back = struct.unpack("<QQ", bytes(memory.read_memory(at, 16)))
+                return (saved == 0 or at < saved < at + (1 << 23)) and self.text[0] < back < self.text[1] and \
+                    self.rank(back, 0) is not None
+            except gdb.MemoryError:
+                return False
+
+        if sp <= rbp < sp + (1 << 23) and fits(rbp):
+            return rbp
+        return next((at for at in range(sp, sp + SCAN, 8) if fits(at)), rbp)
+
     def __call__(self, frame):
         pc, sp = int(frame.read_register("rip")), int(frame.read_register("rsp"))
         if not self.text[0] <= pc < self.text[1] or self.has_table(pc):
@@ -103,6 +120,9 @@ class NoTables(Unwinder):
         info.add_saved_register("rsp", gdb.Value(at + 8).cast(kind))
         for name in SAVED:
             info.add_saved_register(name, frame.read_register(name))
+        if self.has_table(word):
+            rbp = self.frame_pointer(at + 8, int(frame.read_register("rbp")) & (1 << 64) - 1)
+            info.add_saved_register("rbp", gdb.Value(rbp).cast(kind))
         return info
 
 

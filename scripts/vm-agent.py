@@ -2,10 +2,15 @@
 """Talks to the agent in the guest over COM2's unix socket.
 
 vm-agent.py SOCKET wait SECONDS          until the agent answers
-vm-agent.py SOCKET exec SECONDS COMMAND  prints the output, exits with the command's status; 124 when time is up
+vm-agent.py SOCKET exec SECONDS COMMAND  prints the output, exits with the command's status; 124 when time is up,
+                                         125 when the connection is lost before the answer
 vm-agent.py SOCKET console          copies between a serial port and standard input and output until the port closes
 """
 import base64, fcntl, os, select, socket, sys, time
+
+
+class Lost(Exception):
+    """the connection ended, or was reset, after something was sent"""
 
 
 class Agent:
@@ -24,7 +29,7 @@ class Agent:
         return False
 
     def line(self, until):
-        """next line, or None when time is up or the other side has gone"""
+        """next line, or None when time is up"""
         while b"\n" not in self.buffer:
             left = min(until, self.deadline) - time.monotonic()
             if left <= 0:
@@ -35,19 +40,16 @@ class Agent:
             except (TimeoutError, socket.timeout):
                 return None
             except OSError:
-                return None
+                data = b""
             if not data:
-                time.sleep(0.3)
-                self.sock.close()
-                if not self.connect():
-                    return None
-                return ""
+                raise Lost
             self.buffer += data
         raw, self.buffer = self.buffer.split(b"\n", 1)
         return raw.decode("latin1").strip("\r\x00 ")
 
     def run(self, command, out, retry_s=None):
-        """status of the command, or None"""
+        """status of the command, or None when time is up; asks again every retry_s seconds, and on a new connection. Without it a command is
+        sent once, and a connection that is lost then is an error: it may have run."""
         ident = f"{os.getpid()}.{time.monotonic_ns()}"
         text = base64.b64encode(command.encode()).decode()
         again = 0
@@ -64,7 +66,17 @@ class Agent:
                         return None
                     again = 0
                     continue
-            got = self.line(again)
+            try:
+                got = self.line(again)
+            except Lost:
+                if retry_s is None:
+                    raise
+                time.sleep(0.3)
+                self.sock.close()
+                if not self.connect():
+                    return None
+                self.buffer, again = b"", 0
+                continue
             words = (got or "").split(" ", 2)
             if len(words) == 3 and words[1] == ident:
                 if words[0] == "OUT":
@@ -114,7 +126,11 @@ def main():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
-    status = agent.run(sys.argv[4], out)
+    try:
+        status = agent.run(sys.argv[4], out)
+    except Lost:
+        print("vm-agent: the connection was lost before the guest answered; the command may have run", file=sys.stderr)
+        sys.exit(125)
     if status is None:
         print(f"vm-agent: no answer from the guest in {seconds:.0f} s", file=sys.stderr)
         sys.exit(124)
