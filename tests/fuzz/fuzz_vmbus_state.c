@@ -1,6 +1,6 @@
 /*
  * Saved state of the VMBus server and a SCSI controller with bytes changed anywhere: it is refused, or what it says can be.
- * Then the server goes on, with the state as it was saved if need be, and an unload must find everything closed.
+ * Then the server goes on, with the state as it was saved if need be; after an unload the controller is offered and opened anew.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,19 @@ static void set_up(void)
 	g = model_create(1);
 	controller = storvsp_create(g->bus, g->guest, g->home, &id, 2);
 	CHECK(controller && !storvsp_add(controller, 0, disk_ram(256 * KiB, 512, &id), NULL));
+}
+
+/* state that says what can be may have given the controller another relid */
+static u32 relid_of_controller(void)
+{
+	struct vmbus_offer o;
+
+	for (unsigned i = 0; i < g->count; i++) {
+		memcpy(&o, g->messages[i].payload, sizeof(o));
+		if (o.header.type == VMBUS_OFFER && !o.sub_channel_index)
+			return o.relid;
+	}
+	return 0;
 }
 
 static void ignore(struct op *op, int ignored) {}
@@ -58,7 +71,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	model_connect(g, VMBUS_VERSION_IRON);
 	model_request_offers(g);
 	g->read = g->count;
-	model_open(g, &c, 1, data[0] & 1, 16);
+	CHECK(model_open(g, &c, relid_of_controller(), data[0] & 1, 16));
 	if (data[0] & 2)
 		storvsp_want_subs(controller, 1 + (data[0] >> 2 & 1));
 	model_run(g);
@@ -77,7 +90,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	free(changed);
 	saver_fini(&s);
 	vmbus_go_on(g->bus);
-	model_signal(g, 1);
+	model_signal(g, c.relid);
 	g->count = 0;
 	model_send(g, &(struct vmbus_header){ VMBUS_UNLOAD, 0 }, 8);
 	model_run(g);

@@ -84,6 +84,12 @@ static bool same_device(const struct vmbus_channel *c, const struct saved_channe
 	return c && guid_equal(&c->interface, &in->interface) && guid_equal(&c->instance, &in->instance);
 }
 
+/* a sub-channel is there as long as its controller is open, and then until the guest has let go of it */
+static bool can_have_sub(const struct vmbus_channel *c, const struct saved_channel *in)
+{
+	return same_device(c, in) && !c->sub_index && (c->state == CHANNEL_HELD || in->state == CHANNEL_REVOKED);
+}
+
 /* the device's channel for it, in no table yet */
 static struct vmbus_channel *match(struct vmbus *bus, const struct saved_channel *in, struct vmbus_channel **known,
 				   unsigned count)
@@ -99,17 +105,18 @@ static struct vmbus_channel *match(struct vmbus *bus, const struct saved_channel
 	for (u32 i = 1; in->sub_index && i < VMBUS_RELIDS; i++) {
 		struct vmbus_channel *c = bus->channels[i];
 
-		if (same_device(c, in) && !c->sub_index)
+		if (can_have_sub(c, in))
 			return c->ops->create_sub ? c->ops->create_sub(c, in->sub_index) : NULL;
 	}
 	return NULL;
 }
 
+/* what is revoked is a sub-channel: a device goes with the machine only, and is not saved after that */
 static bool possible(const struct vmbus *bus, const struct saved_channel *in)
 {
 	return in->relid && in->relid < VMBUS_RELIDS && !bus->channels[in->relid] && in->vp < bus->io.vp_count &&
 	       (in->state == CHANNEL_HIDDEN || in->state == CHANNEL_OFFERED || in->state == CHANNEL_HELD ||
-		in->state == CHANNEL_REVOKED);
+		(in->state == CHANNEL_REVOKED && in->sub_index));
 }
 
 static int restore_one(struct vmbus *bus, struct bytes b, const struct saved_channel *in, struct vmbus_channel *c)
@@ -162,7 +169,8 @@ static int restore_all(struct vmbus *bus, struct loader l, bool subs, struct vmb
 
 		guid_format(&in.instance, text);
 		if (!c)
-			return log_err(-ENODEV, "saved channel %s, sub-channel %u: nobody offers it", text, in.sub_index);
+			return log_err(-ENODEV, "saved channel %s, sub-channel %u: nobody offers it, or its controller is closed",
+				       text, in.sub_index);
 		r = restore_one(bus, record.body, &in, c);
 		if (r)
 			return log_err(r, "saved channel %s, sub-channel %u", text, in.sub_index);
