@@ -1,7 +1,6 @@
 /* pvdiag vsock-tcp-relay and gdbserver: for clients that know TCP, or a pipe, only. One connection after the other. */
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +9,8 @@
 #include <unistd.h>
 
 #include "diag/cli/cli.h"
+#include "diag/cli/flow.h"
 #include "lib/os/cleanup.h"
-#include "lib/os/file.h"
 
 static bool port_of(const char *word, unsigned long max, unsigned *ret)
 {
@@ -42,39 +41,6 @@ static int listen_on(unsigned port, bool everybody, unsigned *ret_port)
 	return -1;
 }
 
-/* false: nothing comes from there any more; the other side is told */
-static bool move(int from, int to)
-{
-	char data[65536];
-	ssize_t n = read(from, data, sizeof(data));
-
-	if (n < 0 && errno == EINTR)
-		return true;
-	if (n > 0 && !fd_write_all(to, data, (size_t)n))
-		return true;
-	shutdown(to, SHUT_WR);
-	return false;
-}
-
-/* what comes from in goes to there, what comes from there to out; in and out may be one */
-static void join(int in, int out, int there)
-{
-	bool from_in = true, from_there = true;
-
-	while (from_in || from_there) {
-		struct pollfd p[2] = { { from_in ? in : -1, POLLIN, 0 }, { from_there ? there : -1, POLLIN, 0 } };
-
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return;
-		if (p[0].revents)
-			from_in = move(in, there);
-		if (p[1].revents)
-			from_there = move(there, out);
-		if (!from_there && in != out)
-			return; /* a pipe is closed by ending */
-	}
-}
-
 /* connections to that TCP port, one after the other, each to one of the vsock port */
 static enum exit_code serve(struct session *s, int listener, unsigned vsock)
 {
@@ -92,7 +58,7 @@ static enum exit_code serve(struct session *s, int listener, unsigned vsock)
 		if (client >= 0 && there < 0)
 			fprintf(stderr, "pvdiag: %s\n", error);
 		else if (client >= 0)
-			join(client, client, there);
+			flow_join(client, client, there);
 		if (left && !--left)
 			return code;
 	}
@@ -129,7 +95,7 @@ static enum exit_code bridge_stdio(struct session *s)
 	}
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	join(STDIN_FILENO, STDOUT_FILENO, there);
+	flow_join(STDIN_FILENO, STDOUT_FILENO, there);
 	return EXIT_OK;
 }
 

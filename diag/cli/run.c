@@ -1,17 +1,15 @@
 /* pvdiag run and pvdiag shell: this terminal, or these files, become a program's in VTL2. */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "diag/cli/cli.h"
-#include "lib/os/file.h"
+#include "diag/cli/flow.h"
 
 static volatile sig_atomic_t resized, signalled;
 static struct termios saved;
@@ -76,62 +74,19 @@ static void pass_signal(const struct session *s, s32 pid)
 	run_aside(s, (const char *const[]){ "/bin/kill", number, id, NULL });
 }
 
-/* false: that side has ended */
-static bool move(int from, int to)
-{
-	char data[16384];
-	ssize_t n = read(from, data, sizeof(data));
-
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return true;
-	return n > 0 && !fd_write_all(to, data, (size_t)n);
-}
-
-/* what the program has not taken yet of its input */
-struct input {
-	int to;        /* -1: it gets no more */
-	size_t at, len;
-	char data[16384];
-};
-
-/* the next piece of our standard input; its end is passed on */
-static void fill(struct input *in)
-{
-	ssize_t n = read(STDIN_FILENO, in->data, sizeof(in->data));
-
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	in->at = 0;
-	in->len = n > 0 ? (size_t)n : 0;
-	if (n > 0)
-		return;
-	shutdown(in->to, SHUT_WR);
-	in->to = -1;
-}
-
-/* as much as it takes now: a program may want to be rid of its output first, so nobody waits here */
-static void drain(struct input *in)
-{
-	ssize_t n = send(in->to, in->data + in->at, in->len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (n < 0 && errno != EINTR && errno != EAGAIN)
-		in->to = -1;
-	if (n < 0)
-		return;
-	in->at += (size_t)n;
-	in->len -= (size_t)n;
-}
-
 /* until the program's output has ended; what is typed for it may go on for ever */
-static void relay(const struct session *s, struct remote *r)
+static void relay(const struct session *s, const struct remote *r)
 {
-	bool out = r->fds[1] >= 0, err = r->fds[2] >= 0;
-	struct input in = { .to = r->fds[0] };
+	struct flow in = { .from = STDIN_FILENO, .to = r->fds[0] };
+	struct flow out = { .from = r->fds[1], .to = r->fds[1] < 0 ? -1 : STDOUT_FILENO };
+	struct flow err = { .from = r->fds[2], .to = r->fds[2] < 0 ? -1 : STDERR_FILENO };
 
-	while (out || err) {
-		bool more = in.to >= 0 && !in.len;
-		struct pollfd p[4] = { { more ? STDIN_FILENO : -1, POLLIN, 0 }, { out ? r->fds[1] : -1, POLLIN, 0 },
-				       { err ? r->fds[2] : -1, POLLIN, 0 }, { in.len ? in.to : -1, POLLOUT, 0 } };
+	while (!flow_ended(&out) || !flow_ended(&err)) {
+		struct pollfd p[6];
+
+		flow_want(&in, p);
+		flow_want(&out, p + 2);
+		flow_want(&err, p + 4);
 		int n = poll(p, ARRAY_SIZE(p), -1);
 
 		if (resized && r->tty)
@@ -140,14 +95,9 @@ static void relay(const struct session *s, struct remote *r)
 			pass_signal(s, r->pid);
 		if (n <= 0)
 			continue;
-		if (p[1].revents)
-			out = move(r->fds[1], STDOUT_FILENO);
-		if (p[2].revents)
-			err = move(r->fds[2], STDERR_FILENO);
-		if (p[3].revents)
-			drain(&in);
-		if (p[0].revents)
-			fill(&in);
+		flow_move(&out, p + 2);
+		flow_move(&err, p + 4);
+		flow_move(&in, p);
 	}
 }
 
