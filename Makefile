@@ -78,10 +78,10 @@ libs/$(1) := $$(LIBS)
 endef
 $(foreach d,$(FOLDERS),$(eval $(call read_folder,$(d))))
 
-# all folders that $(1) links, itself first (DEPS form a DAG; check-layers proves it)
-closure = $(if $(1),$(1) $(foreach d,$(deps/$(1)),$(call closure,$(d))))
+# All folders that $(1) links, itself first (DEPS form a DAG; check-layers proves it). Each folder's are found once and kept: found
+# anew for every test they were seven seconds of every call of make.
 uniq = $(if $(1),$(firstword $(1)) $(call uniq,$(filter-out $(firstword $(1)),$(1))))
-linkset = $(call uniq,$(strip $(call closure,$(1))))
+linkset = $(if $(linkset/$(1)),,$(eval linkset/$(1) := $(call uniq,$(1) $(foreach d,$(deps/$(1)),$(call linkset,$(d))))))$(linkset/$(1))
 archive = $(if $(srcs/$(2)),$(O)/$(1)/$(2)/lib.a)
 archives = $(foreach d,$(call linkset,$(2)),$(call archive,$(1),$(d)))
 linklibs = $(call uniq,$(strip $(foreach d,$(call linkset,$(1)),$(libs/$(d)))))
@@ -127,7 +127,7 @@ endef
 $(foreach d,$(FOLDERS),$(foreach p,$(prog/$(d)),$(eval $(call prog_rule,$(d),$(p)))))
 
 # unit tests (host flavour), fuzz targets (fuzz flavour). TESTDEPS_<source>, in the folder's build.mk, narrows what one links.
-testset = $(if $(TESTDEPS_$(2)),$(call uniq,$(strip $(foreach d,$(TESTDEPS_$(2)),$(call closure,$(d))))),$(call linkset,$(1)))
+testset = $(if $(TESTDEPS_$(2)),$(call uniq,$(strip $(foreach d,$(TESTDEPS_$(2)),$(call linkset,$(d))))),$(call linkset,$(1)))
 testarchives = $(foreach d,$(call testset,$(2),$(3)),$(call archive,$(1),$(d)))
 define test_rule
 UNIT += $(O)/host/$(basename $(1)/$(2))
