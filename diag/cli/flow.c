@@ -71,8 +71,11 @@ void flow_join(int in, int out, int there)
 
 		flow_want(&forth, p);
 		flow_want(&back, p + 2);
-		if (poll(p, ARRAY_SIZE(p), -1) < 0)
-			continue; /* a signal; revents say nothing */
+		if (poll(p, ARRAY_SIZE(p), -1) < 0) {
+			if (errno != EINTR)
+				return;
+			continue;
+		}
 		flow_move(&forth, p);
 		flow_move(&back, p + 2);
 		if (flow_ended(&back) && in != out)

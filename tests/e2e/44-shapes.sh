@@ -3,7 +3,8 @@
 # limit: 1800
 # Machines of many shapes. The ten rows cover 86 of the 101 pairs of values; ten rows of these factors can cover 87. Eight like
 # these are in make test, but five of those are other files' machines (grep has_shape); here are the three that are nobody's.
-# SHAPES=ten: all ten. SHAPES=all: every combination (make long TEST=shapes), with PART=I/N the Ith, N+Ith, 2N+Ith... of them.
+# SHAPES=ten: all ten. SHAPES=all: every combination (make long TEST=shapes), with PART=I/N the Ith, N+Ith, 2N+Ith... of them, and
+# with SKIP=K not the first K of those, for who goes on where another run was ended.
 # SHAPES="8 2G": those rows of the ten that begin so.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/shape_lib.sh"
@@ -46,7 +47,7 @@ new_generation() {
 [ -z "${SHAPES:-}" ] || make -s "$O/guest-newer.initrd" "$O/deps/kernel-guest/bzImage" >&2 || exit 1
 rows() {
 	case ${SHAPES:-ten} in
-	all) product | awk -v part="${PART:-1/1}" '{ split(part, p, "/") } (NR - p[1]) % p[2] == 0' ;;
+	all) product | awk -v part="${PART:-1/1}" '{ split(part, p, "/") } (NR - p[1]) % p[2] == 0' | tail -n +$((${SKIP:-0} + 1)) ;;
 	ten) table ;;
 	*) table | grep "^$SHAPES" ;;
 	esac
