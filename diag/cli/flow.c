@@ -15,7 +15,8 @@ void flow_want(const struct flow *f, struct pollfd ret[2])
 
 static void end(struct flow *f)
 {
-	shutdown(f->to, SHUT_WR);
+	if (!f->shared)
+		shutdown(f->to, SHUT_WR);
 	f->from = f->to = -1;
 	f->len = 0;
 }

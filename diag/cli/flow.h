@@ -8,6 +8,7 @@
 struct flow {
 	int from; /* -1: it has ended */
 	int to;   /* -1: it takes no more */
+	bool shared; /* `to` is others' too (standard output, and error, may be one socket): it is not told of the end */
 	size_t at, len;
 	char data[16384];
 };
@@ -19,7 +20,8 @@ struct flow {
 void flow_want(const struct flow *f, struct pollfd ret[2]);
 /*
  * After poll(): moves what can be moved. Once the source has ended and all is written, `to` is told (shutdown(), if it is a
- * socket), and both are -1; so they are once the destination has gone. Descriptors stay the caller's. SIGPIPE is to be ignored.
+ * socket and not shared), and both are -1; so they are once the destination has gone. Descriptors stay the caller's. SIGPIPE is
+ * to be ignored.
  */
 void flow_move(struct flow *f, const struct pollfd ready[2]);
 

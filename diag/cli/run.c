@@ -78,8 +78,8 @@ static void pass_signal(const struct session *s, s32 pid)
 static void relay(const struct session *s, const struct remote *r)
 {
 	struct flow in = { .from = STDIN_FILENO, .to = r->fds[0] };
-	struct flow out = { .from = r->fds[1], .to = r->fds[1] < 0 ? -1 : STDOUT_FILENO };
-	struct flow err = { .from = r->fds[2], .to = r->fds[2] < 0 ? -1 : STDERR_FILENO };
+	struct flow out = { .from = r->fds[1], .to = r->fds[1] < 0 ? -1 : STDOUT_FILENO, .shared = true };
+	struct flow err = { .from = r->fds[2], .to = r->fds[2] < 0 ? -1 : STDERR_FILENO, .shared = true };
 
 	while (!flow_ended(&out) || !flow_ended(&err)) {
 		struct pollfd p[6];

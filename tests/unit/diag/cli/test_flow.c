@@ -197,11 +197,39 @@ static void pipes(void **state)
 	}
 }
 
+/* a program's output ends, and its errors, which go to the same socket, do not */
+static void what_is_shared_stays(void **state)
+{
+	int from[2], to[2];
+	char data[4];
+
+	assert_int_equal(pipe(from), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, to), 0);
+	struct flow f = { .from = from[0], .to = to[0], .shared = true };
+
+	assert_int_equal(write(from[1], "ab", 2), 2);
+	close(from[1]);
+	while (!flow_ended(&f)) {
+		struct pollfd p[2];
+
+		flow_want(&f, p);
+		assert_int_equal(poll(p, 2, 20000), 1);
+		flow_move(&f, p);
+	}
+	assert_int_equal(write(to[0], "cd", 2), 2);
+	assert_int_equal(recv(to[1], data, 4, MSG_WAITALL), 4);
+	assert_memory_equal(data, "abcd", 4);
+	close(from[0]);
+	close(to[0]);
+	close(to[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(client_writes_first), cmocka_unit_test(halves_end_by_themselves),
 		cmocka_unit_test(a_reader_that_goes_ends_it), cmocka_unit_test(pipes),
+		cmocka_unit_test(what_is_shared_stays),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
