@@ -1,5 +1,4 @@
 /* pvdiag run and pvdiag shell: this terminal, or these files, become a program's in VTL2. */
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

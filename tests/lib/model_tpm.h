@@ -68,6 +68,13 @@ static inline void model_tpm_on(struct model_tpm *t)
 	assert_int_equal(tpm_startup_clear(), 0);
 }
 
+/* one that was just delivered, switched on */
+static inline void model_tpm_new(struct model_tpm *t)
+{
+	model_tpm_init(t);
+	model_tpm_on(t);
+}
+
 /* it is not asked before: a power cut, for its memory is all in the store */
 static inline void model_tpm_restart(struct model_tpm *t)
 {

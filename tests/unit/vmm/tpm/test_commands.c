@@ -12,8 +12,7 @@ static const u32 nv_attributes = TPMA_NV_PLATFORMCREATE | TPMA_NV_NO_DA | TPMA_N
 
 static int on(void **state)
 {
-	model_tpm_init(&tpm);
-	model_tpm_on(&tpm);
+	model_tpm_new(&tpm);
 	return 0;
 }
 

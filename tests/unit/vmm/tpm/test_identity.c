@@ -26,8 +26,7 @@ static const u32 handles[] = { TPM_EK_RSA_HANDLE, TPM_EK_P256_HANDLE };
 
 static int on(void **state)
 {
-	model_tpm_init(&tpm);
-	model_tpm_on(&tpm);
+	model_tpm_new(&tpm);
 	return 0;
 }
 
@@ -290,8 +289,7 @@ static void power_may_go_at_any_time(void **state)
 
 	for (int power = 0; !whole; power++) {
 		model_tpm_fini(&tpm);
-		model_tpm_init(&tpm);
-		model_tpm_on(&tpm);
+		model_tpm_new(&tpm);
 		tpm.power = power;
 		whole = !start_quietly();
 		cuts += !whole;

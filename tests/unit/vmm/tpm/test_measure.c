@@ -21,8 +21,7 @@ static u32 replayed_banks;
 
 static int on(void **state)
 {
-	model_tpm_init(&tpm);
-	model_tpm_on(&tpm);
+	model_tpm_new(&tpm);
 	assert_int_equal(tpm_pcr_allocate(TWO_BANKS, ALL_BANKS), 0);
 	model_tpm_restart(&tpm);
 	assert_int_equal(measure_init(&measure), 0);

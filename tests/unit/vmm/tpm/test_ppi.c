@@ -10,8 +10,7 @@ static struct ppi ppi;
 static int on(void **state)
 {
 	ppi = (struct ppi){ 0 };
-	model_tpm_init(&tpm);
-	model_tpm_on(&tpm);
+	model_tpm_new(&tpm);
 	return 0;
 }
 
