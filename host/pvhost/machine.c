@@ -402,7 +402,7 @@ static int make_devices(struct machine *m, const char *vsock)
 	m->vmbus = vmbus_create(m->loop, &io);
 	if (!m->vmbus)
 		return log_err(-ENOMEM, "VMBus");
-	int r = get_create(m->vmbus, &get, &m->get);
+	int r = get_server_create(m->vmbus, &get, &m->get);
 
 	for (u32 i = 0; !r && i < 2; i++)
 		r = uart_create(m->loop, m->vmbus, i + 1, m->options->serial[i], &m->uart[i]);
@@ -520,7 +520,7 @@ void machine_destroy(struct machine *m)
 		nvme_target_destroy(m->nvme[i]);
 	}
 	crash_destroy(m->crash);
-	get_destroy(m->get);
+	get_server_destroy(m->get);
 	guest_state_close(m->guest_state);
 	partition_destroy(m->partition);
 	loop_destroy(m->loop);

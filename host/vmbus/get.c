@@ -374,7 +374,7 @@ u64 get_first_request(const struct get *g)
 	return g->first_request;
 }
 
-int get_create(struct vmbus *bus, const struct get_config *config, struct get **ret)
+int get_server_create(struct vmbus *bus, const struct get_config *config, struct get **ret)
 {
 	static const struct channel_ops ops = { .opened = signalled, .signalled = signalled, .closed = closed };
 	struct get *g = calloc(1, sizeof(*g));
@@ -395,7 +395,7 @@ int get_create(struct vmbus *bus, const struct get_config *config, struct get **
 	return r;
 }
 
-void get_destroy(struct get *g)
+void get_server_destroy(struct get *g)
 {
 	free(g);
 }

@@ -20,8 +20,8 @@ struct get_config {
 
 struct get;
 
-int get_create(struct vmbus *bus, const struct get_config *config, struct get **ret) __must_check;
-void get_destroy(struct get *g);
+int get_server_create(struct vmbus *bus, const struct get_config *config, struct get **ret) __must_check;
+void get_server_destroy(struct get *g);
 /* what the next asking for settings gets */
 void get_set_settings(struct get *g, const char *settings);
 /*
