@@ -16,7 +16,7 @@ say = $(if $(V),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 # ---- what is built, in layers: a folder may include only from itself, spec/ and its DEPS
 FOLDERS := lib/core lib/log lib/os lib/task lib/inspect lib/state lib/rpc lib/dtb lib/igvm lib/vhd lib/vmgs lib/apic lib/synic lib/vmbus lib/uart lib/gdb \
 	boot igvmgen pvvmgs init \
-	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/device_worker vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/apic vmm/tpm vmm/vp \
+	vmm/hcl vmm/mem vmm/emul vmm/vfio vmm/nvme vmm/bus vmm/device_worker vmm/chipset vmm/uio vmm/serial vmm/vmbus vmm/disk vmm/chipset/ide vmm/nvme_disk vmm/storvsp vmm/apic vmm/tpm vmm/vp vmm/board \
 	vmm/loader vmm/get vmm/vmgs vmm/settings vmm/worker \
 	diag/server diag/crash diag/dump diag/perf diag/cli initramfs \
 	host/load host/vtl host/vmbus host/gdb host/vpci host/nvme host/pvhost tests/lives tests/guests/tools tests/guests/bare tests/tools tests/unit tests/fuzz tests/sim tests/differential tests/sweep tests/mutate

@@ -167,7 +167,8 @@ static void memory_exit(struct sweep *s, struct sweep_cpu *c)
 	if (!sweep_below(s, 4)) {
 		c->fake.page.rip = m->header.rip = sweep_below(s, SWEEP_RAM);
 		c->fake.page.cs.base = m->header.cs.base = 0;
-		if (guest_write(s->machine.guest, m->header.rip, code, MIN(sizeof(code), (size_t)(SWEEP_RAM - m->header.rip))))
+		if (guest_write(s->board.machine.guest, m->header.rip, code,
+				MIN(sizeof(code), (size_t)(SWEEP_RAM - m->header.rip))))
 			sweep_wrong(s, "low RAM is not RAM");
 		m->instruction_byte_count = (u8)sweep_below(s, 4);
 	} else {
@@ -222,7 +223,7 @@ static void hypercall_exit(struct sweep *s, struct sweep_cpu *c)
 
 	for (size_t i = 0; i < sizeof(post.payload); i += 8)
 		memcpy(post.payload + i, &(u64){ sweep_below(s, 2) ? sweep_below(s, 30) : sweep_random(s) }, 8);
-	if (at < SWEEP_RAM - sizeof(post) && guest_write(s->machine.guest, at, &post, sizeof(post)))
+	if (at < SWEEP_RAM - sizeof(post) && guest_write(s->board.machine.guest, at, &post, sizeof(post)))
 		sweep_wrong(s, "low RAM is not RAM");
 	m->rax = m->rcx = control;
 	m->rdx = at;
@@ -308,7 +309,7 @@ void sweep_fill_memory(struct sweep *s)
 			for (size_t i = 0; i < (which ? which == 1 ? 4 : 512 : 1); i++)
 				page[i] = which < 2 ? (gpa + PAGE_SIZE * (i + 1)) | 7 : ((which - 2) << 30) + (i << 21) + 0x87;
 		}
-		good = good && !guest_write(s->machine.guest, gpa, page, sizeof(page));
+		good = good && !guest_write(s->board.machine.guest, gpa, page, sizeof(page));
 	}
 	CHECK(good);
 }

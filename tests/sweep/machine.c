@@ -24,28 +24,15 @@ void sweep_wrong(struct sweep *s, const char *format, ...)
 }
 
 /* ---- what the devices and VPs tell */
-static void deliver(struct ioapic *a, const struct ioapic_message *m)
-{
-	vp_assert_interrupt(&container_of(a, struct sweep, ioapic)->machine, m);
-}
-
-static void pic_output(struct pic *p, bool level)
-{
-	struct sweep *s = container_of(p, struct sweep, pic);
-
-	if (s->machine.apics)
-		vapics_set_intr(s->machine.apics, level);
-}
-
 /* a real machine would end here or begin anew */
 static void power_event(struct power *p, enum power_event e, const char *how)
 {
-	container_of(p, struct sweep, power)->power_events++;
+	container_of(p, struct sweep, board.power)->power_events++;
 }
 
 static void vp_told(struct machine *m, enum vp_event e, unsigned vp, const char *text, const struct vp_registers *registers)
 {
-	struct sweep *s = container_of(m, struct sweep, machine);
+	struct sweep *s = container_of(m, struct sweep, board.machine);
 
 	s->crashes += e == VP_GUEST_CRASH;
 	if (e != VP_GUEST_CRASH)
@@ -59,44 +46,7 @@ static void suite_failed(struct testdev *t, u32 value, const char *text)
 
 static struct vp *vp_of(struct machine *m, unsigned index)
 {
-	return &container_of(m, struct sweep, machine)->cpus[index].vp;
-}
-
-/* ---- the VMBus server's hypervisor */
-static u16 io_post(void *ctx, u32 vp, u8 sint, const struct hv_message *message)
-{
-	return vp_post_message(&((struct sweep *)ctx)->machine, vp, sint, message);
-}
-
-static void io_want_slot(void *ctx, u32 vp, u8 sint)
-{
-	vp_want_sint(&((struct sweep *)ctx)->cpus[vp].vp, sint);
-}
-
-static void io_signal(void *ctx, u32 vp, u8 sint, u16 flag)
-{
-	vp_signal_event(&((struct sweep *)ctx)->machine, vp, sint, flag);
-}
-
-static struct exec *io_exec(void *ctx, u32 vp)
-{
-	return ((struct sweep *)ctx)->cpus[vp].vp.exec;
-}
-
-static u16 post_message(struct machine *m, const struct hv_post_message *message)
-{
-	return vmbus_post(container_of(m, struct sweep, machine)->vmbus, message->connection_id, message->message_type,
-			  message->payload, message->payload_size);
-}
-
-static u16 signal_event(struct machine *m, u32 connection, u16 flag)
-{
-	return vmbus_signal(container_of(m, struct sweep, machine)->vmbus, connection, flag);
-}
-
-static void sint_deliverable(struct machine *m, unsigned vp, u16 sints)
-{
-	vmbus_slot_free(container_of(m, struct sweep, machine)->vmbus);
+	return &container_of(m, struct sweep, board.machine)->cpus[index].vp;
 }
 
 /* ---- a device with a mistake */
@@ -158,7 +108,7 @@ static void judge(struct sweep *s, struct sweep_cpu *c)
 	if (!c->judged || c->vp.injected != c->injected_before || !moved || branches(&c->fake.run.exit_message))
 		return;
 	/* start-up by another processor's APIC: CS:IP as its vector says, or as a reset leaves it */
-	if (s->machine.apics && (p->rip == 0 || p->rip == 0xfff0))
+	if (s->board.machine.apics && (p->rip == 0 || p->rip == 0xfff0))
 		return;
 	if (!(p->cs.attributes & BIT(13)))
 		moved &= 0xffffffff;
@@ -169,7 +119,7 @@ static void judge(struct sweep *s, struct sweep_cpu *c)
 static int on_run(struct hcl_fake *f)
 {
 	struct sweep_cpu *c = container_of(f, struct sweep_cpu, fake);
-	struct sweep *s = container_of(c->vp.machine, struct sweep, machine);
+	struct sweep *s = container_of(c->vp.machine, struct sweep, board.machine);
 
 	if (s->plant == PLANT_JUMP && c->exits % 100 == 99)
 		f->page.rip += 16;
@@ -203,14 +153,14 @@ static void look_at(struct sweep *s, struct sweep_cpu *c)
 	else if (now - c->waits_since_ns > LONGEST_WAIT_NS)
 		sweep_wrong(s, "VP %u waits for an answer from %#llx since a minute", c->vp.index,
 			    (unsigned long long)c->vp.wait_address);
-	if (!s->machine.apics || sweep_below(s, 64))
+	if (!s->board.machine.apics || sweep_below(s, 64))
 		return;
 	if (c->vp.wait_for_sipi)
-		vapics_assert(s->machine.apics, &(struct ioapic_message){ .destination = c->vp.index, .vector = 9,
-									  .delivery_mode = 6 });
+		vapics_assert(s->board.machine.apics, &(struct ioapic_message){ .destination = c->vp.index, .vector = 9,
+										.delivery_mode = 6 });
 	else if (c->vp.halted) /* an NMI, or INIT, for one that halts with NMIs masked */
-		vapics_assert(s->machine.apics, &(struct ioapic_message){ .destination = c->vp.index,
-									  .delivery_mode = sweep_below(s, 4) ? 4 : 5 });
+		vapics_assert(s->board.machine.apics, &(struct ioapic_message){ .destination = c->vp.index,
+										.delivery_mode = sweep_below(s, 4) ? 4 : 5 });
 }
 
 static void save_all(struct sweep *s, struct saver *to)
@@ -218,8 +168,7 @@ static void save_all(struct sweep *s, struct saver *to)
 	saver_init(to);
 	for (unsigned i = 0; i < SWEEP_VPS; i++)
 		vp_save(&s->cpus[i].vp, to);
-	bus_save(&s->bus, to);
-	vmbus_save(s->vmbus, to);
+	board_save(&s->board, to);
 }
 
 /* the last tag in the text: four letters before a version and flags of 0 or 1 */
@@ -245,8 +194,7 @@ static int restore_all(struct sweep *s, const struct saver *from)
 
 	for (unsigned i = 0; !r && i < SWEEP_VPS; i++)
 		r = vp_restore(&s->cpus[i].vp, l);
-	r = r ? r : bus_restore(&s->bus, l);
-	return r ? r : vmbus_restore(s->vmbus, l);
+	return r ? r : board_restore(&s->board, l);
 }
 
 static void channels_held(struct op *op, int ignored)
@@ -271,9 +219,9 @@ static void save_and_restore(struct sweep *s)
 		vp_stop(&s->cpus[i].vp);
 		s->cpus[i].judged = false;
 	}
-	bus_stop(&s->bus);
+	bus_stop(&s->board.bus);
 	s->held = false;
-	vmbus_hold(s->vmbus, &s->hold, channels_held);
+	vmbus_hold(s->board.vmbus, &s->hold, channels_held);
 	sim_run(s->sim, sim_now_ns(s->sim) + 1000000000); /* what was under way ends */
 	if (!s->held) {
 		sweep_wrong(s, "VMBus's channels do not stop");
@@ -296,8 +244,8 @@ static void save_and_restore(struct sweep *s)
 			    record_before(first, at));
 	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
 		saver_fini(&saved[i]);
-	bus_start(&s->bus);
-	vmbus_go_on(s->vmbus);
+	bus_start(&s->board.bus);
+	vmbus_go_on(s->board.vmbus);
 	for (unsigned i = 0; i < SWEEP_VPS; i++)
 		vp_start(&s->cpus[i].vp);
 	s->saves++;
@@ -330,46 +278,29 @@ bool sweep_run(struct sweep *s, u64 exits)
 /* ---- a life */
 static int assemble(struct sweep *s)
 {
-	struct device *const devices[] = { &s->ioapic.dev, &s->pic.dev, &s->pit.dev, &s->rtc.dev, &s->pm.dev, &s->legacy.dev,
-					   &s->com[0].dev, &s->com[1].dev, &s->pci.dev, &s->watchdog.dev, &s->testdev.dev };
 	int r;
 
-	s->isa = (struct isa){ &s->ioapic, &s->pic };
-	s->power.event = power_event;
-	bus_init(&s->bus);
-	ioapic_init(&s->ioapic);
-	s->ioapic.deliver = deliver;
-	pic_init(&s->pic);
-	s->pic.set_output = pic_output;
-	pit_init(&s->pit, s->home, &s->isa);
-	rtc_init(&s->rtc, s->home, &s->isa);
-	pm_init(&s->pm, s->home, &s->isa, &s->power);
-	legacy_init(&s->legacy, &s->power);
-	for (unsigned i = 0; i < 2; i++)
-		com_init(&s->com[i], i, &s->isa);
-	pci_bus_init(&s->pci, &s->power);
-	watchdog_init(&s->watchdog, s->home, &s->power, false);
-	testdev_init(&s->testdev, &s->power, &s->isa);
+	board_init(&s->board, s->home);
+	s->board.power.event = power_event;
+	watchdog_init(&s->watchdog, s->home, &s->board.power, false);
+	testdev_init(&s->testdev, &s->board.power, &s->board.isa);
 	s->testdev.failed = suite_failed;
-	s->ide = ide_create(&(struct ide_config){ s->machine.guest, s->home, &s->isa });
-	if (!s->ide)
-		return -ENOMEM;
-	r = pci_bridges_add(&s->bridges, &s->pci);
-	if (!r)
-		r = pci_bus_add(&s->pci, ide_function(s->ide));
+	r = board_add_ide(&s->board);
 	for (unsigned i = 0; !r && i < 2; i++) {
 		struct disk *d = disk_ram(1 * MiB, 512, &(struct guid){ .data1 = i + 1 });
 
-		r = d ? ide_add(s->ide, i, 0, i ? IDE_CD : IDE_DISK, d) : -ENOMEM;
+		r = d ? ide_add(s->board.ide, i, 0, i ? IDE_CD : IDE_DISK, d) : -ENOMEM;
 	}
-	for (size_t i = 0; !r && i < ARRAY_SIZE(devices); i++)
-		r = bus_attach(&s->bus, devices[i]);
 	if (!r)
-		r = bus_attach(&s->bus, ide_device(s->ide));
+		r = board_attach(&s->board);
+	if (!r)
+		r = bus_attach(&s->board.bus, &s->watchdog.dev);
+	if (!r)
+		r = bus_attach(&s->board.bus, &s->testdev.dev);
 	if (!r && s->plant) {
 		s->planted = (struct device){ .name = "planted", .ops = &planted_ops, .tag = STATE_TAG('P', 'L', 'N', 'T'),
 					      .regions = planted_regions, .region_count = 1 };
-		r = bus_attach(&s->bus, &s->planted);
+		r = bus_attach(&s->board.bus, &s->planted);
 	}
 	return r;
 }
@@ -377,21 +308,18 @@ static int assemble(struct sweep *s)
 static int add_vps(struct sweep *s)
 {
 	static const u32 ids[SWEEP_VPS] = { 0, 1 };
-	const struct vmbus_io io = { .post = io_post, .want_slot = io_want_slot, .signal = io_signal, .exec = io_exec, .ctx = s,
-				     .vp_count = SWEEP_VPS };
-	int r = s->seed & 1 ? vp_create_apics(&s->machine, SWEEP_VPS, ids) : 0;
+	int r = s->seed & 1 ? vp_create_apics(&s->board.machine, SWEEP_VPS, ids) : 0;
 
 	for (unsigned i = 0; !r && i < SWEEP_VPS; i++) {
 		struct sweep_cpu *c = &s->cpus[i];
 
 		hcl_fake_init(&c->fake, true);
 		c->fake.on_run = on_run;
-		s->machine.hcl = &c->fake.hcl; /* each VP has a fake of its own */
-		vp_init(&c->vp, &s->machine, i, sim_exec(s->sim, i ? "vp1" : "vp0"));
+		s->board.machine.hcl = &c->fake.hcl; /* each VP has a fake of its own */
+		vp_init(&c->vp, &s->board.machine, i, sim_exec(s->sim, i ? "vp1" : "vp0"));
 		r = vp_open(&c->vp);
 	}
-	s->vmbus = r ? NULL : vmbus_server_create(&io, s->machine.guest, s->home);
-	return r ? r : s->vmbus ? 0 : -ENOMEM;
+	return r ? r : board_create_vmbus(&s->board, SWEEP_VPS);
 }
 
 struct sweep *sweep_create(u64 seed, enum sweep_plant plant)
@@ -404,16 +332,15 @@ struct sweep *sweep_create(u64 seed, enum sweep_plant plant)
 	s->plant = plant;
 	s->sim = sim_create(seed);
 	s->home = sim_exec(s->sim, "main");
-	s->machine = (struct machine){ .bus = &s->bus, .ioapic = &s->ioapic, .pic = &s->pic, .event = vp_told, .vp = vp_of,
-				       .post_message = post_message, .signal_event = signal_event,
-				       .sint_deliverable = sint_deliverable };
-	if (guest_create_fake(SWEEP_RAM, SWEEP_HIGH_RAM, &s->machine.guest) || assemble(s) || add_vps(s)) {
+	s->board.machine.event = vp_told;
+	s->board.machine.vp = vp_of;
+	if (guest_create_fake(SWEEP_RAM, SWEEP_HIGH_RAM, &s->board.machine.guest) || assemble(s) || add_vps(s)) {
 		fprintf(stderr, "sweep: no machine\n");
 		exit(1);
 	}
 	sweep_fill_memory(s);
-	bus_start(&s->bus);
-	vmbus_go_on(s->vmbus);
+	bus_start(&s->board.bus);
+	vmbus_go_on(s->board.vmbus);
 	for (unsigned i = 0; i < SWEEP_VPS; i++)
 		vp_start(&s->cpus[i].vp);
 	return s;
@@ -423,13 +350,12 @@ void sweep_destroy(struct sweep *s)
 {
 	for (unsigned i = 0; i < SWEEP_VPS; i++)
 		vp_stop(&s->cpus[i].vp);
-	bus_stop(&s->bus);
+	bus_stop(&s->board.bus);
 	sim_run(s->sim, sim_now_ns(s->sim) + LONGEST_WAIT_NS);
-	vmbus_server_destroy(s->vmbus);
-	ide_destroy(s->ide);
-	if (s->machine.apics)
-		vapics_destroy(s->machine.apics);
+	board_destroy(&s->board);
+	if (s->board.machine.apics)
+		vapics_destroy(s->board.machine.apics);
 	sim_destroy(s->sim);
-	guest_destroy(s->machine.guest);
+	guest_destroy(s->board.machine.guest);
 	free(s);
 }

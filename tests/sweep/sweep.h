@@ -5,13 +5,10 @@
 #pragma once
 
 #include "lib/task/exec_sim.h"
-#include "vmm/apic/vapic.h"
-#include "vmm/chipset/ide/ide.h"
+#include "vmm/board/board.h"
 #include "vmm/chipset/testdev.h"
 #include "vmm/chipset/watchdog.h"
 #include "vmm/hcl/fake.h"
-#include "vmm/vmbus/vmbus.h"
-#include "vmm/vp/vp.h"
 
 #define SWEEP_VPS 2u
 #define SWEEP_RAM (4 * MiB)
@@ -41,24 +38,10 @@ struct sweep {
 	enum sweep_plant plant;
 	struct sim *sim;
 	struct exec *home;
-	struct machine machine;
-	struct bus bus;
-	struct isa isa;
-	struct power power;
-	struct ioapic ioapic;
-	struct pic pic;
-	struct pit pit;
-	struct rtc rtc;
-	struct pm pm;
-	struct legacy legacy;
-	struct com com[2];
-	struct pci_bus pci;
-	struct pci_bridges bridges;
+	struct board board;
 	struct watchdog watchdog;
 	struct testdev testdev;
 	struct device planted;
-	struct ide *ide;
-	struct vmbus *vmbus;
 	struct op hold;
 	bool held;
 	struct sweep_cpu cpus[SWEEP_VPS];

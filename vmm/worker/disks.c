@@ -16,7 +16,7 @@ LOG_DOMAIN("disks");
 
 static bool guest_memory(void *ctx, const void *at, size_t len, u64 *ret)
 {
-	return guest_address(((struct worker *)ctx)->machine.guest, at, len, ret);
+	return guest_address(((struct worker *)ctx)->board.machine.guest, at, len, ret);
 }
 
 /* ---- what is behind a disk */
@@ -224,7 +224,7 @@ int disks_create(struct disks *d)
 
 		if (c->bus != STORAGE_SCSI)
 			continue;
-		d->scsi[i] = storvsp_create(w->vmbus, w->machine.guest, w->main, &c->instance,
+		d->scsi[i] = storvsp_create(w->board.vmbus, w->board.machine.guest, w->main, &c->instance,
 					    MIN(c->sub_channels, w->layout.vp_count - 1));
 		if (!d->scsi[i])
 			return -ENOMEM;

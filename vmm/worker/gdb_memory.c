@@ -9,17 +9,17 @@
 
 static int memory_read(void *ctx, u64 gpa, void *to, size_t len)
 {
-	return guest_read(((struct gdb_server *)ctx)->w->machine.guest, gpa, to, len);
+	return guest_read(((struct gdb_server *)ctx)->w->board.machine.guest, gpa, to, len);
 }
 
 static int memory_write(void *ctx, u64 gpa, const void *from, size_t len)
 {
-	return guest_write(((struct gdb_server *)ctx)->w->machine.guest, gpa, from, len);
+	return guest_write(((struct gdb_server *)ctx)->w->board.machine.guest, gpa, from, len);
 }
 
 static bool memory_there(void *ctx, u64 gpa, size_t len)
 {
-	return guest_range(((struct gdb_server *)ctx)->w->machine.guest, gpa, len);
+	return guest_range(((struct gdb_server *)ctx)->w->board.machine.guest, gpa, len);
 }
 
 static bool is_canonical(const struct gdb_registers *regs, u64 linear)
@@ -40,7 +40,7 @@ static int memory_translate(void *ctx, unsigned vp, u64 linear, u64 *ret_gpa)
 		return r;
 	struct walk_state w = { regs->cr0, regs->cr3, regs->cr4, regs->efer, false };
 
-	return is_canonical(regs, linear) && walk_any(s->w->machine.guest, w, linear, ret_gpa) ? 0 : -EFAULT;
+	return is_canonical(regs, linear) && walk_any(s->w->board.machine.guest, w, linear, ret_gpa) ? 0 : -EFAULT;
 }
 
 const struct gdb_memory_ops gdb_server_memory = { memory_read, memory_write, memory_there, memory_translate };

@@ -138,7 +138,7 @@ static int say_walk(struct gdb_server *s, unsigned vp, u64 linear, struct gdb_te
 		unsigned shift = PAGE_SHIFT + (level - 1) * bits;
 		u64 entry = 0, at = table + (linear >> shift & ((1u << bits) - 1)) * len;
 
-		if (guest_read(s->w->machine.guest, at, &entry, len)) {
+		if (guest_read(s->w->board.machine.guest, at, &entry, len)) {
 			gdb_say(t, "level %u: entry at %llx is no memory\n", level, (unsigned long long)at);
 			return 0;
 		}
@@ -152,7 +152,7 @@ static int say_walk(struct gdb_server *s, unsigned vp, u64 linear, struct gdb_te
 	}
 	u64 gpa;
 
-	if (walk_any(s->w->machine.guest, (struct walk_state){ r->cr0, r->cr3, r->cr4, r->efer, false }, linear, &gpa))
+	if (walk_any(s->w->board.machine.guest, (struct walk_state){ r->cr0, r->cr3, r->cr4, r->efer, false }, linear, &gpa))
 		gdb_say(t, "physical %llx\n", (unsigned long long)gpa);
 	else
 		gdb_say(t, "leads nowhere\n");
@@ -266,7 +266,7 @@ int gdb_monitor(void *ctx, unsigned vp, const char *words, struct gdb_text *ret)
 		return say_mtrrs(s, vp, ret);
 	if (!strcmp(words, "info exits"))
 		return say_vp(s, vp, "exits", ret);
-	if (!strcmp(words, "info lapic") && s->w->machine.apics)
+	if (!strcmp(words, "info lapic") && s->w->board.machine.apics)
 		return say_vp(s, vp, "apic", ret);
 	if (!strcmp(words, "info lapic")) {
 		gdb_say(ret, "the hypervisor plays it: ask there (pvhost: monitor 'info vp')\n");

@@ -175,7 +175,7 @@ static void has_met(struct op *op, int ignored)
 
 static struct gdb_server *server_of(struct machine *m)
 {
-	return container_of(m, struct worker, machine)->gdb;
+	return container_of(m, struct worker, board.machine)->gdb;
 }
 
 static void on_stopped(struct machine *m, unsigned vp, enum vp_debug_stop why, u64 value)
@@ -260,13 +260,13 @@ static void target_interrupt(void *ctx)
 /* ---- coming and going */
 static int begin(struct gdb_server *s)
 {
-	int r = vp_debug_intercept(s->w->machine.hcl, true, &s->soft);
+	int r = vp_debug_intercept(s->w->board.machine.hcl, true, &s->soft);
 
 	if (r)
 		return r;
 	s->memory.opcode = s->soft ? GDB_OPCODE_INT3 : GDB_OPCODE_IN;
-	atomic_store(&s->w->machine.debug_stale, false);
-	atomic_store(&s->w->machine.debug, &debug_ops);
+	atomic_store(&s->w->board.machine.debug_stale, false);
+	atomic_store(&s->w->board.machine.debug, &debug_ops);
 	return 0;
 }
 
@@ -276,8 +276,8 @@ static void end(struct gdb_server *s)
 	bool soft;
 
 	gdb_memory_clear(&s->memory);
-	atomic_store(&s->w->machine.debug, NULL);
-	if (vp_debug_intercept(s->w->machine.hcl, false, &soft))
+	atomic_store(&s->w->board.machine.debug, NULL);
+	if (vp_debug_intercept(s->w->board.machine.hcl, false, &soft))
 		log_at(LOG_WARN, "exceptions of VTL0 are still intercepted");
 	for (unsigned i = 0; i < s->w->layout.vp_count; i++)
 		release(s, &s->vps[i], (struct gdb_resume){ GDB_CONTINUE, 0, 0 });

@@ -37,7 +37,7 @@ int generation_start(struct worker *w)
 		if (getrandom(w->generation.id, ID_LEN, 0) != (ssize_t)ID_LEN)
 			return log_err(-EIO, "no random generation ID");
 	}
-	return guest_write(w->machine.guest, places[PLACE_GENERATION_ID].base, w->generation.id, ID_LEN);
+	return guest_write(w->board.machine.guest, places[PLACE_GENERATION_ID].base, w->generation.id, ID_LEN);
 }
 
 static void get_text(void *object, char *text, size_t size)
@@ -58,10 +58,10 @@ static int set_text(void *object, const char *text)
 		return -EINVAL;
 	memcpy(w->generation.id, id, ID_LEN);
 	w->generation.changes++;
-	int r = guest_write(w->machine.guest, places[PLACE_GENERATION_ID].base, id, ID_LEN);
+	int r = guest_write(w->board.machine.guest, places[PLACE_GENERATION_ID].base, id, ID_LEN);
 
 	if (!r)
-		pm_gpe(&w->pm, PM_GPE_GENERATION_ID);
+		pm_gpe(&w->board.pm, PM_GPE_GENERATION_ID);
 	return r;
 }
 

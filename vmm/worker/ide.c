@@ -8,26 +8,13 @@ LOG_DOMAIN("assemble");
 
 #define IDE_WAIT_NS 30000000000ull /* for controllers below a disk; then VTL0 starts without it */
 
-int assemble_ide(struct worker *w)
-{
-	int r;
-
-	if (!storage_ide(&w->disks.config))
-		return 0;
-	w->ide = ide_create(&(struct ide_config){ w->machine.guest, w->main, &w->isa });
-	if (!w->ide)
-		return -ENOMEM;
-	r = pci_bridges_add(&w->bridges, &w->pci);
-	return r ? r : pci_bus_add(&w->pci, ide_function(w->ide));
-}
-
 int assemble_ide_add(struct worker *w, struct storage_disk *d, struct disk *disk)
 {
 	if (w->came & WORKER_WAIT_DISKS) {
 		disk_destroy(disk);
 		return log_err(-EBUSY, "IDE drive %u:%u comes too late: VTL0 runs", d->channel, d->location);
 	}
-	return ide_add(w->ide, d->channel, d->location, d->dvd ? IDE_CD : IDE_DISK, disk);
+	return ide_add(w->board.ide, d->channel, d->location, d->dvd ? IDE_CD : IDE_DISK, disk);
 }
 
 void assemble_ide_wait(struct worker *w)

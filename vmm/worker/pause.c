@@ -72,7 +72,7 @@ static void round_trip_ends(struct worker *w, int error, bool whole);
 static void answer_save(struct worker *w, int error, struct bytes state)
 {
 	w->pause.busy = false;
-	vmbus_go_on(w->vmbus);
+	vmbus_go_on(w->board.vmbus);
 	link_reply(&w->link, w->pause.id, error, &state);
 	if (!w->pause.paused)
 		for_each_vp(w, run_vp, all_run);
@@ -92,8 +92,7 @@ static void all_saved(struct op *op, int ignored)
 		saver_put(&s, from->data, from->len);
 		saver_fini(from);
 	}
-	bus_save(&w->bus, &s);
-	vmbus_save(w->vmbus, &s);
+	board_save(&w->board, &s);
 	int r = saver_finish(&s);
 
 	if (w->pause.round_trip) {
@@ -130,7 +129,7 @@ static void hold_takes_too_long(struct timer *timer)
 {
 	struct worker *w = container_of(timer, struct worker, pause.hold_timer);
 
-	if (!vmbus_hold_cancel(w->vmbus))
+	if (!vmbus_hold_cancel(w->board.vmbus))
 		return;
 	log_at(LOG_WARN, "VTL0's state is not taken: a disk does not answer");
 	if (w->pause.round_trip)
@@ -145,7 +144,7 @@ static void save(struct worker *w)
 	w->pause.busy = true;
 	w->pause.hold_timer.fire = hold_takes_too_long;
 	timer_arm(w->main, &w->pause.hold_timer, exec_now_ns(w->main) + HOLD_NS);
-	vmbus_hold(w->vmbus, &w->pause.then_op, channels_held);
+	vmbus_hold(w->board.vmbus, &w->pause.then_op, channels_held);
 }
 
 static void all_stopped(struct op *op, int ignored)
@@ -153,7 +152,7 @@ static void all_stopped(struct op *op, int ignored)
 	struct worker *w = container_of(op, struct worker, pause.then_op);
 
 	if (w->pause.round_trip)
-		bus_stop(&w->bus);
+		bus_stop(&w->board.bus);
 	if (w->pause.op == LINK_SAVE) {
 		save(w);
 		return;
@@ -191,8 +190,8 @@ static void round_trip_ends(struct worker *w, int error, bool whole)
 	p->round_trip_error = error;
 	p->round_trips += !error;
 	if (whole) {
-		bus_start(&w->bus);
-		vmbus_go_on(w->vmbus);
+		bus_start(&w->board.bus);
+		vmbus_go_on(w->board.vmbus);
 		for_each_vp(w, run_vp, all_run);
 		return;
 	}
@@ -224,9 +223,7 @@ static void put_back(struct worker *w, struct saver *s, int error)
 	int r = loader_init(&l, s->data, s->len);
 
 	if (!r)
-		r = bus_restore(&w->bus, l);
-	if (!r)
-		r = vmbus_restore(w->vmbus, l);
+		r = board_restore(&w->board, l);
 	if (r)
 		round_trip_ends(w, r, false);
 	else

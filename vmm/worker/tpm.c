@@ -76,7 +76,7 @@ static void give_up(struct tpm *t, int error)
 /* ---- what its process asks for; home's thread */
 static int memory(void *context, u64 gpa, void *data, size_t len, bool write)
 {
-	struct guest *guest = ((struct tpm *)context)->w->machine.guest;
+	struct guest *guest = ((struct tpm *)context)->w->board.machine.guest;
 
 	return write ? guest_write(guest, gpa, data, len) : guest_read(guest, gpa, data, len);
 }
@@ -121,12 +121,12 @@ static int place_log(struct tpm *t)
 {
 	const struct place *p = &places[PLACE_EVENT_LOG];
 	size_t len = 0;
-	int r = guest_zero(t->w->machine.guest, p->base, p->len);
+	int r = guest_zero(t->w->board.machine.guest, p->base, p->len);
 
 	if (!r)
 		r = device_proxy_call(t->proxy, TPM_CALL_LOG, bytes_of(NULL, 0), t->piece, MIN(sizeof(t->piece), (size_t)p->len),
 				      &len);
-	return r ? r : guest_write(t->w->machine.guest, p->base, t->piece, len);
+	return r ? r : guest_write(t->w->board.machine.guest, p->base, t->piece, len);
 }
 
 static int measure_end(struct tpm *t)
@@ -150,7 +150,7 @@ static int measure_piece(struct tpm *t)
 	if (p->text)
 		memcpy(t->piece, p->text + t->at, n);
 	else
-		r = guest_read(t->w->machine.guest, p->gpa + t->at, t->piece, n);
+		r = guest_read(t->w->board.machine.guest, p->gpa + t->at, t->piece, n);
 	if (!r)
 		r = call(t, TPM_CALL_MEASURE_DATA, t->piece, n);
 	t->at += n;
@@ -190,7 +190,7 @@ static int parts(struct tpm *t)
 	const struct tpm_measure words = { TPM_MEASURE_PCR_COMMAND_LINE, TPM_MEASURE_EV_IPL };
 	const struct loader_part *kernel = &t->parts.kernel, *initrd = &t->parts.initrd;
 	const char *text = t->parts.command_line;
-	int r = loader_parts(t->w->machine.guest, &t->parts);
+	int r = loader_parts(t->w->board.machine.guest, &t->parts);
 
 	if (r)
 		return r;
@@ -331,12 +331,12 @@ int tpm_create(struct worker *w, int fd, struct tpm **ret)
 	int r = t->home ? create_proxy(t) : -ENOMEM;
 
 	if (!r)
-		r = bus_attach(&w->bus, device_proxy_device(t->proxy));
+		r = bus_attach(&w->board.bus, device_proxy_device(t->proxy));
 	/* VTL0 reads the registers there by itself; its writes come to the bus */
 	if (!r)
-		r = guest_zero(w->machine.guest, places[PLACE_TPM_REGISTERS].base, places[PLACE_TPM_REGISTERS].len);
+		r = guest_zero(w->board.machine.guest, places[PLACE_TPM_REGISTERS].base, places[PLACE_TPM_REGISTERS].len);
 	if (!r)
-		r = protect_read_only(w->machine.hcl, places[PLACE_TPM_REGISTERS].base);
+		r = protect_read_only(w->board.machine.hcl, places[PLACE_TPM_REGISTERS].base);
 	if (!r)
 		r = -pthread_create(&t->thread, NULL, home_thread, t);
 	if (r)

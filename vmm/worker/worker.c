@@ -57,7 +57,7 @@ _Static_assert(LINK_REGISTERS_MAX == VP_REGISTERS_MAX, "all that is told of a VP
 static void machine_event(struct machine *m, enum vp_event event, unsigned vp, const char *text,
 			  const struct vp_registers *registers)
 {
-	struct worker *w = container_of(m, struct worker, machine);
+	struct worker *w = container_of(m, struct worker, board.machine);
 	static const enum link_notification types[] = {
 		[VP_TRIPLE_FAULT] = LINK_TRIPLE_FAULT, [VP_GUEST_CRASH] = LINK_GUEST_CRASH, [VP_FAILED] = LINK_FAILED,
 	};
@@ -99,7 +99,7 @@ static void start_vp(struct worker_vp *v)
 	if (atomic_load(&w->stopping))
 		return;
 	if (v->vp.index == 0 && loader_set_registers(&v->vp.hcl, &w->entry))
-		machine_event(&w->machine, VP_FAILED, 0, "VP cannot be set up", NULL);
+		machine_event(&w->board.machine, VP_FAILED, 0, "VP cannot be set up", NULL);
 	else
 		vp_start(&v->vp);
 }
@@ -118,8 +118,8 @@ static void started(struct worker *w)
 /* what is to run is put into VTL0's memory last: what measures it needs it as it came */
 static int load(struct worker *w)
 {
-	const struct loader_machine machine = { .pci = w->ide, .tpm = w->tpm, .watchdog = w->has_watchdog };
-	int r = loader_load(w->machine.guest, &w->layout, &machine, &w->entry);
+	const struct loader_machine machine = { .pci = w->board.ide, .tpm = w->tpm, .watchdog = w->has_watchdog };
+	int r = loader_load(w->board.machine.guest, &w->layout, &machine, &w->entry);
 
 	return r ? r : generation_start(w);
 }
@@ -131,7 +131,7 @@ static void let_go(struct worker *w)
 	w->let_go = true;
 	timer_disarm(w->main, &w->hold_timer);
 	if (load(w)) {
-		machine_event(&w->machine, VP_FAILED, 0, "VTL0 cannot be loaded", NULL);
+		machine_event(&w->board.machine, VP_FAILED, 0, "VTL0 cannot be loaded", NULL);
 		return;
 	}
 	for (unsigned i = 0; i < w->layout.vp_count; i++)
@@ -190,7 +190,7 @@ static void boot_vp(struct op *op, int ignored)
 	if (!r && layout_needs_x2apic(&w->layout))
 		r = vp_enable_x2apic(&v->vp);
 	if (r) {
-		machine_event(&w->machine, VP_FAILED, v->vp.index, "VP cannot be set up", NULL);
+		machine_event(&w->board.machine, VP_FAILED, v->vp.index, "VP cannot be set up", NULL);
 		return;
 	}
 	if (!w->holds)
@@ -205,7 +205,7 @@ static void *vp_thread(void *arg)
 	int r = exec_run(v->vp.exec);
 
 	if (r)
-		machine_event(&v->worker->machine, VP_FAILED, v->vp.index, "executor ended", NULL);
+		machine_event(&v->worker->board.machine, VP_FAILED, v->vp.index, "executor ended", NULL);
 	return NULL;
 }
 
@@ -224,7 +224,7 @@ static int create_vps(struct worker *w)
 		if (!exec)
 			return -errno;
 		w->vps[i].worker = w;
-		vp_init(&w->vps[i].vp, &w->machine, i, exec);
+		vp_init(&w->vps[i].vp, &w->board.machine, i, exec);
 		exec_post(exec, &w->vps[i].boot, boot_vp, 0);
 	}
 	return 0;
@@ -300,12 +300,12 @@ static int choose_cpuid(struct worker *w, bool apic)
 
 	if (r)
 		snprintf(w->why, sizeof(w->why), "PARAVANE_CPUID on the kernel's command line: %s", why);
-	return r ? r : vp_register_cpuid(w->machine.hcl, &w->cpuid);
+	return r ? r : vp_register_cpuid(w->board.machine.hcl, &w->cpuid);
 }
 
 static struct vp *vp_of(struct machine *m, unsigned index)
 {
-	return &container_of(m, struct worker, machine)->vps[index].vp;
+	return &container_of(m, struct worker, board.machine)->vps[index].vp;
 }
 
 /* everything before VTL0's first instruction; its memory is protected before anything of it is believed */
@@ -317,15 +317,15 @@ static int prepare(struct worker *w)
 	int r = layout_load(&w->layout);
 
 	if (!r)
-		r = hcl_open(LINK_FD_VTL, LINK_FD_HVCALL, &w->machine.hcl);
+		r = hcl_open(LINK_FD_VTL, LINK_FD_HVCALL, &w->board.machine.hcl);
 	if (!r)
-		r = guest_create(&w->layout, LINK_FD_LOW, &w->machine.guest);
+		r = guest_create(&w->layout, LINK_FD_LOW, &w->board.machine.guest);
 	if (!r)
-		r = protect_vtl2(w->machine.hcl, &w->layout, &w->protected_pages);
+		r = protect_vtl2(w->board.machine.hcl, &w->layout, &w->protected_pages);
 	if (!r)
 		r = choose_apic(w, &apic);
 	if (!r)
-		r = vp_install_intercepts(w->machine.hcl, apic);
+		r = vp_install_intercepts(w->board.machine.hcl, apic);
 	if (!r)
 		r = choose_cpuid(w, apic);
 	if (r)
@@ -333,15 +333,12 @@ static int prepare(struct worker *w)
 	w->main = exec_create("main", -1);
 	if (!w->main)
 		return -errno;
-	w->machine.bus = &w->bus;
-	w->machine.ioapic = &w->ioapic;
-	w->machine.pic = &w->pic;
-	w->machine.vp = vp_of;
-	w->machine.cpuid = &w->cpuid;
-	r = apic ? vp_create_apics(&w->machine, w->layout.vp_count, w->layout.apic_ids) : 0;
+	w->board.machine.vp = vp_of;
+	w->board.machine.cpuid = &w->cpuid;
+	r = apic ? vp_create_apics(&w->board.machine, w->layout.vp_count, w->layout.apic_ids) : 0;
 	if (r)
 		return r;
-	w->machine.event = machine_event;
+	w->board.machine.event = machine_event;
 	r = read_settings(&text, &len);
 	if (r)
 		return r;

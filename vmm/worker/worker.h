@@ -3,10 +3,10 @@
 
 #include "lib/rpc/pb.h"
 #include "vmm/serial/serial.h"
+#include "vmm/board/board.h"
 #include "vmm/vp/vp.h"
 #include "vmm/loader/loader.h"
 #include "vmm/worker/link.h"
-#include "vmm/chipset/ide/ide.h"
 #include "vmm/chipset/testdev.h"
 #include "vmm/chipset/watchdog.h"
 #include "vmm/worker/disks.h"
@@ -79,15 +79,8 @@ struct pause {
 
 struct worker {
 	struct partition_layout layout;
-	struct machine machine;
+	struct board board;             /* its home is main */
 	struct cpuid_changes cpuid;     /* what VTL0 sees otherwise than the hypervisor shows */
-	struct bus bus;
-	struct ioapic ioapic;
-	struct pic pic;
-	struct pit pit;
-	struct rtc rtc;
-	struct pm pm;
-	struct legacy legacy;
 	struct watchdog watchdog;
 	bool has_watchdog;
 	struct testdev *testdev;        /* NULL: no default machine has it */
@@ -95,16 +88,9 @@ struct worker {
 		u8 id[16];
 		u64 changes;
 	} generation;                   /* main's */
-	struct com com[2];
 	struct serial serial[2];
-	struct vmbus *vmbus;
 	struct disks disks;
 	struct bytes settings;          /* the host's, while devices are assembled */
-	struct ide *ide;                /* NULL: the guest has no IDE disk, and no PCI */
-	struct pci_bus pci;
-	struct pci_bridges bridges;
-	struct isa isa;
-	struct power power;
 	struct exec *main;              /* control requests, device timers, serial */
 	struct worker_vp *vps;          /* layout.vp_count */
 	struct nvme_devices *nvme;      /* what the host assigned to VTL2 */
@@ -131,8 +117,6 @@ struct worker {
 int assemble(struct worker *w) __must_check;
 
 /* ---- ide.c */
-/* before the bus gets its devices, the disks being configured: the controller with the bridges, if there are IDE disks. -errno */
-int assemble_ide(struct worker *w) __must_check;
 /* a disk for a configured place, which becomes the controller's; -errno, said: also when VTL0 runs already */
 int assemble_ide_add(struct worker *w, struct storage_disk *d, struct disk *disk) __must_check;
 /* after all that is there at once is: VTL0 waits for the rest, if any */
