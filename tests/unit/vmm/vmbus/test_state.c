@@ -9,50 +9,19 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/model_echo.h"
 #include "tests/lib/model_guest.h"
 
-/* a device that echoes packets, counts them, and keeps the count; and has sub-channels */
+/* an echo that keeps its count, and has sub-channels */
 struct echo {
-	struct vmbus_channel channel;
+	struct model_echo model;
 	struct echo *subs[4];
-	unsigned starts, fresh, gone;
-	u32 packets;
-	bool slow; /* a stop is answered later */
 };
 
 static struct model_guest *g;
 static struct echo *echo;
 
-static struct echo *of(struct vmbus_channel *c) { return container_of(c, struct echo, channel); }
-
-static void start(struct vmbus_channel *c, bool fresh)
-{
-	of(c)->starts++;
-	of(c)->fresh += fresh;
-}
-
-static void run(struct vmbus_channel *c)
-{
-	u8 data[512];
-	struct ring_received got;
-	bool signal;
-
-	while (ring_read(&c->in, data, sizeof(data), &got, &signal) == RING_OK) {
-		of(c)->packets++;
-		assert_int_equal(ring_write(&c->out, VMBUS_PACKET_COMPLETION, 0, got.transaction_id, data, got.len, NULL, 0,
-					    &signal), RING_OK);
-		if (signal)
-			vmbus_channel_interrupt(c);
-	}
-}
-
-static void stop(struct vmbus_channel *c)
-{
-	if (!of(c)->slow)
-		vmbus_channel_stopped(c);
-}
-
-static void closed(struct vmbus_channel *c) {}
+static struct echo *of(struct vmbus_channel *c) { return container_of(c, struct echo, model.channel); }
 
 static void gone(struct vmbus_channel *c)
 {
@@ -61,32 +30,32 @@ static void gone(struct vmbus_channel *c)
 	for (size_t i = 0; i < ARRAY_SIZE(echo->subs); i++)
 		if (echo->subs[i] == e)
 			echo->subs[i] = NULL;
-	e->gone++;
+	model_echo_gone(c);
 	if (c->sub_index)
 		free(e);
 }
 
 static void save(struct vmbus_channel *c, struct saver *s)
 {
-	saver_u32(s, of(c)->packets);
+	saver_u32(s, of(c)->model.packets);
 }
 
 static int restore(struct vmbus_channel *c, struct bytes b)
 {
-	return bytes_u32(&b, &of(c)->packets) ? 0 : -EPROTO;
+	return bytes_u32(&b, &of(c)->model.packets) ? 0 : -EPROTO;
 }
 
 static struct vmbus_channel *create_sub(struct vmbus_channel *c, u16 sub_index);
 
-static const struct vmbus_channel_ops ops = { .start = start, .run = run, .stop = stop, .closed = closed, .gone = gone,
-					      .save = save, .restore = restore, .create_sub = create_sub };
+static const struct vmbus_channel_ops ops = { MODEL_ECHO_OPS, .gone = gone, .save = save, .restore = restore,
+					      .create_sub = create_sub };
 
 static struct echo *create(u32 instance, u16 sub_index)
 {
 	struct echo *e = calloc(1, sizeof(*e));
 
-	e->channel = (struct vmbus_channel){ .ops = &ops, .name = "echo", .interface.data1 = 7, .instance.data1 = instance,
-					     .sub_index = sub_index };
+	e->model.channel = (struct vmbus_channel){ .ops = &ops, .name = "echo", .interface.data1 = 7, .instance.data1 = instance,
+						   .sub_index = sub_index };
 	return e;
 }
 
@@ -95,19 +64,19 @@ static struct vmbus_channel *create_sub(struct vmbus_channel *c, u16 sub_index)
 	if (sub_index > ARRAY_SIZE(of(c)->subs) || of(c)->subs[sub_index - 1])
 		return NULL;
 	of(c)->subs[sub_index - 1] = create(8, sub_index);
-	return &of(c)->subs[sub_index - 1]->channel;
+	return &of(c)->subs[sub_index - 1]->model.channel;
 }
 
 static int set_up(void **state)
 {
 	g = model_create(3);
 	echo = create(8, 0);
-	return vmbus_offer(g->bus, &echo->channel);
+	return vmbus_offer(g->bus, &echo->model.channel);
 }
 
 static int tear_down(void **state)
 {
-	echo->slow = false;
+	echo->model.slow = false;
 	g->busy = 0;
 	model_run(g);
 	model_send(g, &(struct vmbus_header){ VMBUS_UNLOAD, 0 }, 8);
@@ -197,19 +166,19 @@ static void into_itself(void **state)
 	assert_int_equal(ring_write(&c.out, VMBUS_PACKET_IN_BAND, 1, 8, data, sizeof(data), NULL, 0, &signal), RING_OK);
 	g->busy = 0;
 	take(&s);
-	echo->packets = 1000;
+	echo->model.packets = 1000;
 	assert_int_equal(put_back(&s), 0);
 	model_run(g);
 	assert_int_equal(g->read, g->count); /* nothing is said before it goes on */
-	assert_int_equal(echo->packets, 1);
+	assert_int_equal(echo->model.packets, 1);
 	vmbus_go_on(g->bus);
 	model_run(g);
 	created = model_next(g, VMBUS_GPADL_CREATED);
 	assert_non_null(created);
 	assert_int_equal(created->gpadl, 51);
-	assert_int_equal(echo->packets, 2); /* what was in the ring */
-	assert_int_equal(echo->starts, 2);
-	assert_int_equal(echo->fresh, 1);
+	assert_int_equal(echo->model.packets, 2); /* what was in the ring */
+	assert_int_equal(echo->model.starts, 2);
+	assert_int_equal(echo->model.fresh, 1);
 	model_send(g, &rest, 16 + 4 * 8);
 	created = model_next(g, VMBUS_GPADL_CREATED);
 	assert_non_null(created);
@@ -227,7 +196,7 @@ static void into_the_next_one(void **state)
 {
 	const struct vmbus_io io = { model_post, model_want, model_signalled, model_exec, g, MODEL_VPS };
 	struct model_channel c = connect_and_open(1), sub;
-	struct vmbus_channel *second = create_sub(&echo->channel, 2);
+	struct vmbus_channel *second = create_sub(&echo->model.channel, 2);
 	struct saver s;
 
 	echoes(&c, 1);
@@ -242,15 +211,15 @@ static void into_the_next_one(void **state)
 	struct vmbus *old = g->bus;
 	struct echo *old_echo = echo;
 
-	free(echo->channel.pages);
+	free(echo->model.channel.pages);
 	free(second->pages);
 	free(of(second));
 	echo = create(8, 0);
 	g->bus = vmbus_server_create(&io, g->guest, g->home);
 	struct echo *first = create(6, 0); /* the same places need not be free */
 
-	assert_int_equal(vmbus_offer(g->bus, &first->channel), 0);
-	assert_int_equal(vmbus_offer(g->bus, &echo->channel), 0);
+	assert_int_equal(vmbus_offer(g->bus, &first->model.channel), 0);
+	assert_int_equal(vmbus_offer(g->bus, &echo->model.channel), 0);
 	hold();
 	assert_int_equal(put_back(&s), 0);
 	vmbus_go_on(g->bus);
@@ -260,10 +229,10 @@ static void into_the_next_one(void **state)
 	assert_non_null(o);
 	assert_int_equal(o->instance.data1, 6);
 	assert_int_equal(o->relid, 3);
-	assert_int_equal(echo->fresh, 0);
-	assert_int_equal(echo->packets, 1);
+	assert_int_equal(echo->model.fresh, 0);
+	assert_int_equal(echo->model.packets, 1);
 	assert_non_null(echo->subs[1]);
-	assert_int_equal(echo->subs[1]->packets, 1);
+	assert_int_equal(echo->subs[1]->model.packets, 1);
 	echoes(&c, 3);
 	echoes(&sub, 4);
 	assert_int_equal(g->last_vp, 0);
@@ -271,10 +240,10 @@ static void into_the_next_one(void **state)
 	free(old_echo);
 	model_close(g, 2);
 	model_close(g, 1);
-	vmbus_revoke(&first->channel);
+	vmbus_revoke(&first->model.channel);
 	model_run(g);
 	model_send(g, &(struct vmbus_relid){ { VMBUS_RELID_RELEASED, 0 }, 3 }, sizeof(struct vmbus_relid));
-	assert_int_equal(first->gone, 1);
+	assert_int_equal(first->model.gone, 1);
 	free(first);
 	saver_fini(&s);
 }
@@ -282,7 +251,7 @@ static void into_the_next_one(void **state)
 /* a sub-channel that is on its way out is so afterwards as well */
 static void revoked_stays_revoked(void **state)
 {
-	struct vmbus_channel *sub = create_sub(&echo->channel, 1);
+	struct vmbus_channel *sub = create_sub(&echo->model.channel, 1);
 	struct vmbus_relid released = { { VMBUS_RELID_RELEASED, 0 }, 2 };
 	struct saver s;
 
@@ -308,7 +277,7 @@ static void revoked_stays_revoked(void **state)
 static void what_cannot_be_is_refused(void **state)
 {
 	struct model_channel c = connect_and_open(0);
-	struct vmbus_channel *sub = create_sub(&echo->channel, 3);
+	struct vmbus_channel *sub = create_sub(&echo->model.channel, 3);
 	struct saver s;
 
 	assert_int_equal(vmbus_offer(g->bus, sub), 0);
@@ -316,9 +285,9 @@ static void what_cannot_be_is_refused(void **state)
 	assert_non_null(model_next(g, VMBUS_OFFER));
 	hold();
 	take(&s);
-	echo->channel.instance.data1 = 9; /* another device's now */
+	echo->model.channel.instance.data1 = 9; /* another device's now */
 	assert_int_equal(put_back(&s), -ENODEV);
-	echo->channel.instance.data1 = 8;
+	echo->model.channel.instance.data1 = 8;
 	for (size_t len = 16; len < s.len; len += 3)
 		assert_int_not_equal(put_back_changed(s.data, len), 0);
 	for (size_t bit = 16 * 8; bit < s.len * 8; bit++) {
@@ -357,7 +326,7 @@ static void a_sub_channel_wants_its_controller(void **state)
 	struct model_channel c = connect_and_open(0);
 	struct saver s;
 
-	assert_int_equal(vmbus_offer(g->bus, create_sub(&echo->channel, 1)), 0);
+	assert_int_equal(vmbus_offer(g->bus, create_sub(&echo->model.channel, 1)), 0);
 	model_run(g);
 	assert_non_null(model_next(g, VMBUS_OFFER));
 	hold();
@@ -378,15 +347,15 @@ static void a_device_that_does_not_stop(void **state)
 {
 	struct model_channel c = connect_and_open(0);
 
-	echo->slow = true;
+	echo->model.slow = true;
 	is_held = false;
 	vmbus_hold(g->bus, &hold_op, held);
 	model_run(g);
 	assert_false(is_held);
 	assert_true(vmbus_hold_cancel(g->bus));
 	assert_false(vmbus_hold_cancel(g->bus));
-	echo->slow = false;
-	vmbus_channel_stopped(&echo->channel);
+	echo->model.slow = false;
+	vmbus_channel_stopped(&echo->model.channel);
 	model_run(g);
 	assert_false(is_held);
 	echoes(&c, 6);

@@ -7,52 +7,18 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/model_echo.h"
 #include "tests/lib/model_guest.h"
 
-/* a device that counts, and echoes packets */
-struct echo {
-	struct vmbus_channel channel;
-	unsigned starts, fresh, stops, runs, closed, gone;
-	bool slow; /* stop is answered by finish() */
-};
-
 static struct model_guest *g;
-static struct echo echo;
+static struct model_echo echo;
 
-static struct echo *of(struct vmbus_channel *c) { return container_of(c, struct echo, channel); }
-static void start(struct vmbus_channel *c, bool fresh)
-{
-	of(c)->starts++;
-	of(c)->fresh += fresh;
-}
-static void run(struct vmbus_channel *c)
-{
-	u8 data[512];
-	struct ring_received got;
-	bool signal;
-
-	of(c)->runs++;
-	while (ring_read(&c->in, data, sizeof(data), &got, &signal) == RING_OK) {
-		u64 id = got.transaction_id;
-
-		if (ring_write(&c->out, VMBUS_PACKET_COMPLETION, 0, id, data, got.len, NULL, 0, &signal) == RING_OK && signal)
-			vmbus_channel_interrupt(c);
-	}
-}
-static void stop(struct vmbus_channel *c)
-{
-	of(c)->stops++;
-	if (!of(c)->slow)
-		vmbus_channel_stopped(c);
-}
-static void closed(struct vmbus_channel *c) { of(c)->closed++; }
-static void gone(struct vmbus_channel *c) { of(c)->gone++; }
-static const struct vmbus_channel_ops ops = { .start = start, .run = run, .stop = stop, .closed = closed, .gone = gone };
+static const struct vmbus_channel_ops ops = { MODEL_ECHO_OPS, .gone = model_echo_gone };
 
 static int set_up(void **state)
 {
 	g = model_create(3);
-	echo = (struct echo){
+	echo = (struct model_echo){
 		.channel = { .ops = &ops, .name = "echo", .interface.data1 = 7, .instance.data1 = 8, .user[0] = 9 }
 	};
 	return vmbus_offer(g->bus, &echo.channel);
