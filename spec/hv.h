@@ -146,7 +146,21 @@ enum hv_register {
 	HV_REGISTER_VSM_CAPABILITIES = 0x000d0006,
 	HV_REGISTER_VSM_PARTITION_CONFIG = 0x000d0007,
 	HV_REGISTER_GUEST_VSM_PARTITION_CONFIG = 0x000d0008,
+	HV_X64_REGISTER_CR_INTERCEPT_CONTROL = 0x000e0000, /* of the higher VTL, for what the lower ones do */
 };
+
+/*
+ * HV_X64_REGISTER_CR_INTERCEPT_CONTROL (TLFS 15, "Secure Register Intercepts"). A write comes as an MSR intercept, before it is
+ * made. Only what can be tried here has a name.
+ */
+#define HV_CR_INTERCEPT_LSTAR_WRITE BIT(6)
+#define HV_CR_INTERCEPT_STAR_WRITE BIT(8)
+#define HV_CR_INTERCEPT_CSTAR_WRITE BIT(10)
+#define HV_CR_INTERCEPT_SYSENTER_CS_WRITE BIT(19)
+#define HV_CR_INTERCEPT_SYSENTER_EIP_WRITE BIT(20)
+#define HV_CR_INTERCEPT_SYSENTER_ESP_WRITE BIT(21)
+#define HV_CR_INTERCEPT_SFMASK_WRITE BIT(22)
+#define HV_CR_INTERCEPT_TSC_AUX_WRITE BIT(23)
 
 struct hv_segment {
 	u64 base;

@@ -56,7 +56,8 @@ static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
 {
 	struct kvm_run *run = vp->per[vtl].vcpu.run;
 	u64 value = run->msr.data;
-	bool theirs = vtl == VTL0 && msr_left_to_vtl2(vp, run->msr.index);
+	bool wanted = vtl == VTL0 && write && msr_write_wanted(vp, run->msr.index);
+	bool theirs = wanted || (vtl == VTL0 && msr_left_to_vtl2(vp, run->msr.index));
 	bool known = !theirs && (write ? msr_write(vp, vtl, run->msr.index, value) : msr_read(vp, vtl, run->msr.index, &value));
 
 	run->msr.error = 0;
@@ -65,7 +66,7 @@ static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
 		run->msr.data = value;
 		return;
 	}
-	if (vtl == VTL0 && intercept_wanted(vp->partition, HV_INTERCEPT_MSR)) {
+	if (wanted || (vtl == VTL0 && intercept_wanted(vp->partition, HV_INTERCEPT_MSR))) {
 		vp->per[vtl].vcpu.open = ACCESS_MSR;
 		intercept_msr(vp, write);
 		return;

@@ -68,34 +68,38 @@ int kvm_open(struct partition *p)
 	return 0;
 }
 
-static int filter_msrs(int vm, bool no_apic)
+int kvm_filter_msrs(struct partition *p, enum vtl vtl)
 {
 	static u8 deny_synthetic[HV_MSR_COUNT / 8], deny_one[1];
+	const u32 both = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW };
+	struct kvm_msr_filter_range *to = filter.ranges;
+
+	_Static_assert(3 + CR_INTERCEPTS <= KVM_MSR_FILTER_MAX_RANGES, "a range each");
+	*to++ = (struct kvm_msr_filter_range){ .flags = both, .base = HV_MSR_FIRST, .nmsrs = HV_MSR_COUNT,
+					       .bitmap = deny_synthetic };
+	/* without an in-kernel APIC KVM swallows TSC_DEADLINE silently */
+	*to++ = (struct kvm_msr_filter_range){ .flags = both, .base = LAPIC_MSR_TSC_DEADLINE, .nmsrs = 1, .bitmap = deny_one };
+	if (vtl == VTL0 && p->config.no_apic) /* else KVM keeps it */
+		*to++ = (struct kvm_msr_filter_range){ .flags = both, .base = LAPIC_MSR_BASE, .nmsrs = 1, .bitmap = deny_one };
+	for (u32 i = 0; vtl == VTL0 && i < CR_INTERCEPTS; i++)
+		if (p->cr_intercepts & cr_intercepts[i].control)
+			*to++ = (struct kvm_msr_filter_range){ .flags = KVM_MSR_FILTER_WRITE, .base = cr_intercepts[i].msr,
+							       .nmsrs = 1, .bitmap = deny_one };
+	if (ioctl(p->vm_fd[vtl], KVM_X86_SET_MSR_FILTER, &filter))
+		return log_err(-errno, "KVM_X86_SET_MSR_FILTER");
+	return 0;
+}
+
+/* what KVM does not know, or may not do, comes to user space */
+static int hand_out_msrs(int vm)
+{
 	struct kvm_enable_cap cap = {
 		.cap = KVM_CAP_X86_USER_SPACE_MSR,
 		.args[0] = KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER,
 	};
 
-	filter.ranges[0] = (struct kvm_msr_filter_range){
-		.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-		.base = HV_MSR_FIRST, .nmsrs = HV_MSR_COUNT, .bitmap = deny_synthetic,
-	};
-	/* without an in-kernel APIC KVM swallows TSC_DEADLINE silently */
-	filter.ranges[1] = (struct kvm_msr_filter_range){
-		.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-		.base = LAPIC_MSR_TSC_DEADLINE, .nmsrs = 1, .bitmap = deny_one,
-	};
-	if (no_apic) /* else KVM keeps it */
-		filter.ranges[2] = (struct kvm_msr_filter_range){
-			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-			.base = LAPIC_MSR_BASE, .nmsrs = 1, .bitmap = deny_one,
-		};
-	if (ioctl(vm, KVM_ENABLE_CAP, &cap))
-		return log_err(-errno, "KVM_CAP_X86_USER_SPACE_MSR");
-	if (ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter))
-		return log_err(-errno, "KVM_X86_SET_MSR_FILTER");
-	return 0;
+	return ioctl(vm, KVM_ENABLE_CAP, &cap) ? log_err(-errno, "KVM_CAP_X86_USER_SPACE_MSR") : 0;
 }
 
 static int add_slot(int vm, u32 slot, u64 gpa, u64 size, const void *at)
@@ -154,8 +158,10 @@ int kvm_make_vms(struct partition *p)
 		/* three pages KVM needs on Intel, out of the way of everything a guest is told about */
 		if (ioctl(p->vm_fd[vtl], KVM_SET_TSS_ADDR, 0xfffbd000))
 			return log_err(-errno, "KVM_SET_TSS_ADDR");
-		int r = filter_msrs(p->vm_fd[vtl], vtl == VTL0 && p->config.no_apic);
+		int r = hand_out_msrs(p->vm_fd[vtl]);
 
+		if (!r)
+			r = kvm_filter_msrs(p, vtl);
 		for (u32 i = 0; !r && i < p->config.ram_count; i++)
 			if (vtl == VTL2 || !p->config.ram[i].vtl2)
 				r = add_slot(p->vm_fd[vtl], i, p->config.ram[i].base, p->config.ram[i].size,

@@ -2,6 +2,9 @@
 #include <string.h>
 
 #include "host/vtl/vp.h"
+#include "lib/log/log.h"
+
+LOG_DOMAIN("msr");
 
 #define CRASH_TEXT_MAX 4096
 
@@ -64,6 +67,48 @@ bool msr_left_to_vtl2(struct vp *vp, u32 msr)
 	if (vp->partition->config.no_apic && is_apic_msr(msr))
 		return true;
 	return msr >= HV_MSR_CRASH_P0 && msr <= HV_MSR_CRASH_CTL && intercept_wanted(vp->partition, HV_INTERCEPT_MSR);
+}
+
+const struct cr_intercept cr_intercepts[CR_INTERCEPTS] = {
+	{ 0xc0000081, HV_CR_INTERCEPT_STAR_WRITE }, { 0xc0000082, HV_CR_INTERCEPT_LSTAR_WRITE },
+	{ 0xc0000083, HV_CR_INTERCEPT_CSTAR_WRITE }, { 0xc0000084, HV_CR_INTERCEPT_SFMASK_WRITE },
+	{ 0xc0000103, HV_CR_INTERCEPT_TSC_AUX_WRITE }, { 0x174, HV_CR_INTERCEPT_SYSENTER_CS_WRITE },
+	{ 0x175, HV_CR_INTERCEPT_SYSENTER_ESP_WRITE }, { 0x176, HV_CR_INTERCEPT_SYSENTER_EIP_WRITE },
+};
+
+static u64 cr_intercept_of(u32 msr)
+{
+	for (u32 i = 0; i < CR_INTERCEPTS; i++)
+		if (cr_intercepts[i].msr == msr)
+			return cr_intercepts[i].control;
+	return 0;
+}
+
+bool msr_write_wanted(const struct vp *vp, u32 msr)
+{
+	return vp->cr_intercepts && vp->cr_intercepts & cr_intercept_of(msr);
+}
+
+u16 msr_set_cr_intercepts(struct vp *vp, u64 control)
+{
+	struct partition *p = vp->partition;
+	u64 known = 0, before;
+	int r = 0;
+
+	for (u32 i = 0; i < CR_INTERCEPTS; i++)
+		known |= cr_intercepts[i].control;
+	if (control & ~known) {
+		log_guest("VP %u: KVM cannot intercept what bits %#lx of the control say", vp->index, control & ~known);
+		return HV_STATUS_INVALID_REGISTER_VALUE;
+	}
+	vp->cr_intercepts = control;
+	pthread_mutex_lock(&p->lock);
+	before = p->cr_intercepts;
+	p->cr_intercepts |= control;
+	if (p->cr_intercepts != before)
+		r = kvm_filter_msrs(p, VTL0);
+	pthread_mutex_unlock(&p->lock);
+	return r ? HV_STATUS_INVALID_REGISTER_VALUE : HV_STATUS_SUCCESS;
 }
 
 static bool apic_msr(struct vp *vp, enum vtl vtl, u32 msr, bool write, u64 *value)
@@ -133,5 +178,7 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 	case HV_MSR_TSC_INVARIANT: return vtl == VTL0;
 	case HV_MSR_REENLIGHTENMENT ... HV_MSR_TSC_EMULATION_STATUS: return true; /* the partition never migrates */
 	}
+	if (cr_intercept_of(msr)) /* another VP's VTL2 asked for it */
+		return vtl == VTL0 && !kvm_set_msr(&per->vcpu, msr, value);
 	return apic_msr(vp, vtl, msr, true, &value);
 }

@@ -112,6 +112,7 @@ static u64 *place_of(struct vp *vp, enum vtl vtl, u32 name, u64 *ret_dirty)
 	case HV_REGISTER_INSTRUCTION_EMULATION_HINTS: return vtl == VTL0 ? &vp->emulation_hints : NULL;
 	case HV_REGISTER_VP_ASSIST_PAGE: return &vp->per[vtl].assist_page;
 	case HV_REGISTER_REG_PAGE: return vtl == VTL2 ? &vp->register_page : NULL;
+	case HV_X64_REGISTER_CR_INTERCEPT_CONTROL: return vtl == VTL2 ? &vp->cr_intercepts : NULL;
 	case HV_X64_REGISTER_DR0 ... HV_X64_REGISTER_DR3:
 		return (u64 *)&v->debug.db[name - HV_X64_REGISTER_DR0];
 	case HV_X64_REGISTER_DR6: return (u64 *)&v->debug.dr6;
@@ -234,6 +235,8 @@ u16 register_set(struct vp *vp, enum vtl vtl, u32 name, const union hv_register_
 		vp->partition->vsm_config = value->u64[0];
 		return HV_STATUS_SUCCESS;
 	}
+	if (name == HV_X64_REGISTER_CR_INTERCEPT_CONTROL && vtl == VTL2)
+		return msr_set_cr_intercepts(vp, value->u64[0]);
 	if (name == HV_REGISTER_INTERNAL_ACTIVITY_STATE && vtl == VTL0)
 		return set_activity(vp, value->u64[0]);
 	if (name == HV_REGISTER_VP_ASSIST_PAGE)

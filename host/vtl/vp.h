@@ -74,6 +74,7 @@ struct vp {
 	bool told_in_service; /* of VTL2: an interrupt of its own was lost */
 	struct kvm_regs power_on_regs;   /* of VTL0, for INIT */
 	struct kvm_sregs power_on_sregs;
+	u64 cr_intercepts; /* HV_CR_INTERCEPT_*: what VTL2 wants to know of on this VP */
 	int eoi_vector; /* a level-triggered vector VTL0 ended and VTL2 wants to know of; -1: none */
 	bool cpuid_loaded[VTL_COUNT];
 	struct hv_start_vp start_context;
@@ -106,7 +107,7 @@ struct partition {
 	u64 hole_size;
 	u64 tsc_khz, tsc_scale, tsc_offset;
 	struct vtl_wide wide[VTL_COUNT];
-	pthread_mutex_t lock; /* start of VPs, CPUID results, intercepts */
+	pthread_mutex_t lock; /* start of VPs, CPUID results, intercepts and the filter of MSRs */
 	struct {
 		pthread_mutex_t lock;
 		pthread_cond_t parked_changed, resumed;
@@ -117,6 +118,7 @@ struct partition {
 	} pause;
 	u32 exceptions; /* bit per vector that VTL2 intercepts */
 	u32 intercepts; /* bit per enum hv_intercept_type that VTL2 installed */
+	u64 cr_intercepts; /* of any VP: KVM does not make these writes. Grows only */
 	struct hv_cpuid_result_parameters cpuid_results[CPUID_RESULTS_MAX];
 	u32 cpuid_result_count;
 	atomic_bool vtl0_ran, stopping;
@@ -154,6 +156,8 @@ static inline void sregs_dirty(struct vcpu *v)
 int kvm_open(struct partition *p) __must_check;
 int kvm_make_vms(struct partition *p) __must_check;
 int kvm_make_vcpu(struct vp *vp, enum vtl vtl) __must_check;
+/* MSRs that leave KVM for user space: the hypervisor's, and for VTL0 what p->cr_intercepts says; also while VPs run */
+int kvm_filter_msrs(struct partition *p, enum vtl vtl) __must_check;
 void kvm_close(struct partition *p);
 int kvm_get_msr(struct vcpu *v, u32 msr, u64 *ret);
 int kvm_set_msr(struct vcpu *v, u32 msr, u64 value);
@@ -224,6 +228,16 @@ u32 fetch_code(struct vp *vp, u64 linear, u8 *bytes, u32 len);
 bool msr_left_to_vtl2(struct vp *vp, u32 msr);
 bool msr_read(struct vp *vp, enum vtl vtl, u32 msr, u64 *ret);
 bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value);
+/* a write of VTL0's: has VTL2 asked for it on this VP? */
+bool msr_write_wanted(const struct vp *vp, u32 msr);
+/* HV_X64_REGISTER_CR_INTERCEPT_CONTROL; HV_STATUS_* */
+u16 msr_set_cr_intercepts(struct vp *vp, u64 control);
+/* MSRs whose writes KVM can hand out. It keeps CR0, CR4, XCR0 and tables; EFER it checks only when it makes the write itself. */
+#define CR_INTERCEPTS 8u
+extern const struct cr_intercept {
+	u32 msr;
+	u64 control;
+} cr_intercepts[CR_INTERCEPTS];
 
 /* synic.c: the embedder's side of lib/synic */
 extern const struct synic_ops synic_ops[VTL_COUNT];
