@@ -186,6 +186,7 @@ static u32 some_msr(struct sweep *s)
 	static const struct { u32 base, len; } msrs[] = {
 		{ 0x800, 0x40 }, { 0x800, 0x400 }, { HV_MSR_FIRST, 0x120 }, { HV_MSR_SCONTROL, 0x40 },
 		{ HV_MSR_STIMER0_CONFIG, 8 }, { HV_MSR_CRASH_P0, 6 }, { 0x1b, 1 }, { 0x6e0, 1 }, { 0x10, 1 }, { 0x200, 0x100 },
+		{ 0xc0000081, 4 }, { 0x174, 3 },
 		{ 0, 0x2000 }, { 0xc0000080, 0x30 }, { 0xc0010000, 0x200 }, { 0xc0011020, 16 }, { 0, ~0u },
 	};
 	size_t i = sweep_below(s, ARRAY_SIZE(msrs));

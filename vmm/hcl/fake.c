@@ -49,6 +49,8 @@ static int fake_set(struct hcl_vp *vp, u32 name, const union hv_register_value *
 {
 	union hv_register_value *slot = find(of(vp->hcl), name, true);
 
+	if (name == of(vp->hcl)->refuse_register)
+		return -EINVAL;
 	if (!slot)
 		return -ENOSPC;
 	*slot = *value;

@@ -141,7 +141,7 @@ int exit_msr(struct vp *vp, const struct hv_message *msg)
 	u64 value = (u32)hcl_gpr(&vp->hcl, HV_RAX) | hcl_gpr(&vp->hcl, HV_RDX) << 32;
 
 	bool fault = false;
-	int r = apic_msr(vp, m->msr, write, &value, &fault);
+	int r = write && watch_write(vp, m->msr, value, m->header.rip, &fault) ? 1 : apic_msr(vp, m->msr, write, &value, &fault);
 
 	if (r < 0)
 		return r;

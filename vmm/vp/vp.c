@@ -251,6 +251,7 @@ void vp_inspect(void *object, struct inspect *in)
 	inspect_count(in, "invalid_connections", vp->invalid_connections);
 	inspect_child(in, "exits", exits_inspect, vp);
 	inspect_child(in, "debug", debug_inspect, vp);
+	inspect_child(in, "watch", watch_inspect, vp);
 	if (vp->apic)
 		inspect_child(in, "apic", apic_inspect, vp);
 	inspect_child(in, "executor", executor_inspect, vp->exec);

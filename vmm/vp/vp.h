@@ -13,6 +13,7 @@
 #include "vmm/mem/guest.h"
 #include "vmm/vp/cpuid.h"
 #include "vmm/vp/debug.h"
+#include "vmm/vp/watch.h"
 #include "spec/get.h"
 
 enum vp_event { VP_TRIPLE_FAULT, VP_GUEST_CRASH, VP_FAILED };
@@ -35,6 +36,7 @@ struct machine {
 	struct vapics *apics;
 	struct vp *(*vp)(struct machine *, unsigned index);
 	const struct cpuid_changes *cpuid; /* NULL: none */
+	u64 watch; /* HV_CR_INTERCEPT_*: writes of MSRs that are looked at; watch.h */
 	/*
 	 * Any VP thread; must not block. After TRIPLE_FAULT and FAILED that VP does not run again. registers: with TRIPLE_FAULT
 	 * the VP's, with GUEST_CRASH the crash registers, else NULL.
@@ -78,6 +80,7 @@ struct vp {
 	bool stopped, running;     /* running: idle time is VTL0's */
 	u64 signals_deferred, signals_called;
 	struct vp_debug debug;     /* debug.c */
+	struct watch_counts watch; /* watch.c */
 	/* with machine->apics: interrupt.c */
 	struct vapic *apic;
 	struct task look;          /* an interrupt may wait */

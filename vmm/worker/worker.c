@@ -189,6 +189,8 @@ static void boot_vp(struct op *op, int ignored)
 
 	if (!r && layout_needs_x2apic(&w->layout))
 		r = vp_enable_x2apic(&v->vp);
+	if (!r)
+		r = watch_open(&v->vp);
 	if (r) {
 		machine_event(&w->board.machine, VP_FAILED, v->vp.index, "VP cannot be set up", NULL);
 		return;
@@ -308,6 +310,18 @@ static struct vp *vp_of(struct machine *m, unsigned index)
 	return &container_of(m, struct worker, board.machine)->vps[index].vp;
 }
 
+/* MSRs of the guest whose writes somebody wants to see */
+static int choose_watch(struct worker *w)
+{
+	const char *names = getenv("PARAVANE_WATCH");
+	char why[150] = "";
+	int r = names ? watch_parse(names, &w->board.machine.watch, why, sizeof(why)) : 0;
+
+	if (r)
+		snprintf(w->why, sizeof(w->why), "PARAVANE_WATCH on the kernel's command line: %s", why);
+	return r;
+}
+
 /* everything before VTL0's first instruction; its memory is protected before anything of it is believed */
 static int prepare(struct worker *w)
 {
@@ -328,6 +342,8 @@ static int prepare(struct worker *w)
 		r = vp_install_intercepts(w->board.machine.hcl, apic);
 	if (!r)
 		r = choose_cpuid(w, apic);
+	if (!r)
+		r = choose_watch(w);
 	if (r)
 		return r;
 	w->main = exec_create("main", -1);
