@@ -3,8 +3,8 @@
 # limit: 1800
 # Machines of many shapes. The ten rows cover 86 of the 101 pairs of values; ten rows of these factors can cover 87. Eight like
 # these are in make test, but five of those are other files' machines (grep has_shape); here are the three that are nobody's.
-# SHAPES=ten: all ten. SHAPES=all: every combination (make long TEST=shapes), with PART=I/N the Ith, N+Ith, 2N+Ith... of them, and
-# with SKIP=K not the first K of those, for who goes on where another run was ended.
+# SHAPES=ten: all ten. SHAPES=all: every combination and three more (make long TEST=shapes), with PART=I/N the Ith, N+Ith, 2N+Ith...
+# of them, and with SKIP=K not the first K of those, for who goes on where another run was ended.
 # SHAPES="8 2G": those rows of the ten that begin so.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/shape_lib.sh"
@@ -31,6 +31,10 @@ product() {
 	for cpus in 1 2 4 8; do for memory in 512M 2G 8G; do for vtl2 in 32M 64M 64M,at=self; do for apic in hypervisor vmm; do
 		for guest in cloud generic newer debug; do echo $cpus $memory $vtl2 $apic $guest; done
 	done; done; done; done
+	# and the ends of what a guest may have
+	echo 1 256M 32M vmm cloud
+	echo 2 64G 64M vmm generic
+	echo 1 64G 64M hypervisor cloud
 }
 
 extra=$(mktemp -d)
