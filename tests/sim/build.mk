@@ -1,7 +1,7 @@
 # programs that run a part of the firmware in virtual time: many seeds long, or to be counted
 DEPS := lib/core lib/log lib/inspect lib/task lib/vmbus vmm/hcl vmm/mem vmm/bus vmm/chipset vmm/apic vmm/vmbus vmm/disk vmm/nvme vmm/nvme_disk vmm/storvsp vmm/vp
 PROG := sim_storage bench_storage bench_allocations bench_inspect bench_exits
-PROG_sim_storage := storage.c device.c
+PROG_sim_storage := storage.c device.c sector.c
 PROGFLAVOUR_sim_storage := host
 PROG_bench_storage := bench.c
 PROGFLAVOUR_bench_storage := target

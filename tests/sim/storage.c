@@ -20,6 +20,7 @@
 #include "spec/storvsp.h"
 #include "tests/lib/model_guest.h"
 #include "tests/sim/device.h"
+#include "tests/sim/sector.h"
 #include "vmm/nvme_disk/nvme_disk.h"
 #include "vmm/storvsp/storvsp.h"
 
@@ -28,18 +29,8 @@
 #define SLOT_PAGES 20u
 #define SLOT_SECTORS_MAX 128u
 #define FIRST_SLOT_PAGE 64u
-#define HISTORY 24u
 #define ANSWER_LIMIT (300 * SECONDS)
 #define ROUND_TRIPS_MAX 20u
-
-/* what a sector may hold: entries in the order of writing; from `last` on each is possible,
-	from `durable` on after a power cut */
-struct sector {
-	struct { u64 stamp; bool sure; } entries[HISTORY];
-	u8 count, durable;
-	bool busy;
-	u32 base;            /* entries forgotten so far */
-};
 
 enum kind { READ, WRITE, WRITE_FUA, FLUSH, UNMAP, ZERO, KINDS };
 
@@ -93,68 +84,17 @@ static u64 draw(struct run *r, u64 below)
 	return sim_random(r->g->sim) % below;
 }
 
-/* ---- contents: a stamp and the sector's own number decide every byte; stamp 0 is zeroes */
-static void fill_sector(u8 *to, u64 stamp, u64 sector)
-{
-	u64 word = stamp * 0x9e3779b97f4a7c15ull ^ sector * 0xbf58476d1ce4e5b9ull;
-
-	memset(to, 0, 512);
-	for (u32 i = 0; stamp && i < 64; i++, word = word * 6364136223846793005ull + 1442695040888963407ull)
-		memcpy(to + 8 * i, i ? &word : &stamp, 8);
-}
-
-static bool holds(const u8 *data, u64 stamp, u64 sector)
-{
-	u8 want[512];
-
-	fill_sector(want, stamp, sector);
-	return !memcmp(data, want, 512);
-}
-
-/* ---- what sectors may hold */
-static u32 last_sure(const struct sector *s)
-{
-	u32 i = s->count;
-
-	while (i && !s->entries[i - 1].sure)
-		i--;
-	return i ? i - 1 : 0;
-}
-
-static bool room(const struct sector *s)
-{
-	return s->count < HISTORY;
-}
-
-static void note(struct sector *s, u64 stamp)
-{
-	s->entries[s->count].stamp = stamp;
-	s->entries[s->count++].sure = false;
-}
-
-/* entries before the durable one can come back no more */
-static void forget_old(struct sector *s)
-{
-	u32 drop = MIN(s->durable, last_sure(s));
-
-	memmove(s->entries, s->entries + drop, (s->count - drop) * sizeof(s->entries[0]));
-	s->count = (u8)(s->count - drop);
-	s->durable = (u8)(s->durable - drop);
-	s->base += drop;
-}
-
 static void check_sector(struct run *r, u64 n, const u8 *data, u32 from, const char *when)
 {
 	const struct sector *s = &r->sectors[n];
 
-	for (u32 i = from; i < s->count; i++)
-		if (holds(data, s->entries[i].stamp, n))
-			return;
+	if (sector_may_hold(s, n, data, from))
+		return;
 	u64 stamp;
 
 	memcpy(&stamp, data, 8);
 	judge(r, "%s: sector %lu holds stamp %#lx; %u are possible, the newest acknowledged is %#lx", when, n, stamp,
-	      s->count - from, s->entries[last_sure(s)].stamp);
+	      s->count - from, s->entries[sector_last_sure(s)].stamp);
 }
 
 /* ---- the guest's memory */
@@ -250,7 +190,7 @@ static bool take_sectors(struct run *r, struct slot *q)
 	q->count = 1 + draw(r, draw(r, 3) ? 16 : SLOT_SECTORS_MAX);
 	q->lba = draw(r, DEVICE_SECTORS - q->count + 1);
 	for (u64 i = 0; i < q->count; i++)
-		if (r->sectors[q->lba + i].busy || (q->kind != READ && !room(&r->sectors[q->lba + i])))
+		if (r->sectors[q->lba + i].busy || (q->kind != READ && !sector_has_room(&r->sectors[q->lba + i])))
 			return false;
 	for (u64 i = 0; i < q->count; i++)
 		r->sectors[q->lba + i].busy = true;
@@ -267,7 +207,7 @@ static void prepare_data(struct run *r, u32 index, struct slot *q)
 	case WRITE:
 	case WRITE_FUA:
 		for (u64 i = 0; i < q->count; i++)
-			fill_sector(memory + q->offset + i * 512, q->stamp, q->lba + i);
+			sector_fill(memory + q->offset + i * 512, q->stamp, q->lba + i);
 		break;
 	case UNMAP:
 		memset(memory + q->offset, 0, 24);
@@ -303,9 +243,9 @@ static void send_request(struct run *r, u32 index)
 	q->offset = draw(r, 2) ? 0 : draw(r, 8) ? (u32)draw(r, 8) * 512 : (u32)draw(r, 512) * 4;
 	q->sent_ns = sim_now_ns(r->g->sim);
 	for (u64 i = 0; q->kind != READ && i < q->count; i++)
-		note(&r->sectors[q->lba + i], q->stamp);
+		sector_note(&r->sectors[q->lba + i], q->stamp);
 	for (u32 i = 0; q->kind == FLUSH && i < DEVICE_SECTORS; i++)
-		q->marks[i] = r->sectors[i].base + last_sure(&r->sectors[i]);
+		q->marks[i] = r->sectors[i].base + sector_last_sure(&r->sectors[i]);
 	prepare_data(r, index, q);
 	m.srb.length = sizeof(m.srb);
 	m.srb.data_in = q->kind == READ;
@@ -325,7 +265,7 @@ static void settle_write(struct run *r, struct slot *q, bool good)
 		s->entries[at].sure = good && q->kind != UNMAP;
 		if (good && q->kind == WRITE_FUA)
 			s->durable = (u8)at;
-		forget_old(s);
+		sector_forget_old(s);
 	}
 }
 
@@ -336,7 +276,7 @@ static void settle_flush(struct run *r, struct slot *q)
 
 		if (q->marks[i] > s->base + s->durable)
 			s->durable = (u8)(q->marks[i] - s->base);
-		forget_old(s);
+		sector_forget_old(s);
 	}
 }
 
@@ -358,7 +298,7 @@ static void answer(struct run *r, u32 index, const struct vstor_packet *m)
 	if (good && q->kind == READ) {
 		for (u64 i = 0; i < q->count; i++)
 			check_sector(r, q->lba + i, slot_memory(r, index) + q->offset + i * 512,
-				     last_sure(&r->sectors[q->lba + i]), "read");
+				     sector_last_sure(&r->sectors[q->lba + i]), "read");
 		r->reads_checked++;
 	} else if (q->kind != READ && q->kind != FLUSH) {
 		settle_write(r, q, good);
@@ -460,7 +400,7 @@ static bool build(struct run *r)
 
 	r->scsi = storvsp_create(r->g->bus, r->g->guest, r->g->home, &instance, 1);
 	for (u32 i = 0; i < DEVICE_SECTORS; i++) {
-		note(&r->sectors[i], 0);
+		sector_note(&r->sectors[i], 0);
 		r->sectors[i].entries[0].sure = true;
 	}
 	return d && r->scsi && !storvsp_add(r->scsi, 0, disk_stats(d), NULL) && connect_guest(r);
