@@ -3,6 +3,7 @@
 
 #include "host/vtl/vp.h"
 #include "lib/log/log.h"
+#include "spec/msr.h"
 
 LOG_DOMAIN("register");
 
@@ -57,16 +58,16 @@ static u32 msr_of(u32 name)
 {
 	switch (name) {
 	case HV_X64_REGISTER_TSC: return 0x10;
-	case HV_X64_REGISTER_KERNEL_GS_BASE: return 0xc0000102;
-	case HV_X64_REGISTER_PAT: return 0x277;
-	case HV_X64_REGISTER_SYSENTER_CS: return 0x174;
-	case HV_X64_REGISTER_SYSENTER_EIP: return 0x176;
-	case HV_X64_REGISTER_SYSENTER_ESP: return 0x175;
-	case HV_X64_REGISTER_STAR: return 0xc0000081;
-	case HV_X64_REGISTER_LSTAR: return 0xc0000082;
-	case HV_X64_REGISTER_CSTAR: return 0xc0000083;
-	case HV_X64_REGISTER_SFMASK: return 0xc0000084;
-	case HV_X64_REGISTER_TSC_AUX: return 0xc0000103;
+	case HV_X64_REGISTER_KERNEL_GS_BASE: return MSR_KERNEL_GS_BASE;
+	case HV_X64_REGISTER_PAT: return MSR_PAT;
+	case HV_X64_REGISTER_SYSENTER_CS: return MSR_SYSENTER_CS;
+	case HV_X64_REGISTER_SYSENTER_EIP: return MSR_SYSENTER_EIP;
+	case HV_X64_REGISTER_SYSENTER_ESP: return MSR_SYSENTER_ESP;
+	case HV_X64_REGISTER_STAR: return MSR_STAR;
+	case HV_X64_REGISTER_LSTAR: return MSR_LSTAR;
+	case HV_X64_REGISTER_CSTAR: return MSR_CSTAR;
+	case HV_X64_REGISTER_SFMASK: return MSR_SFMASK;
+	case HV_X64_REGISTER_TSC_AUX: return MSR_TSC_AUX;
 	case HV_X64_REGISTER_MTRR_CAP: return 0xfe;
 	case HV_X64_REGISTER_MTRR_DEF_TYPE: return 0x2ff;
 	case 0x00080010 ... 0x0008001f: return 0x200 + 2 * (name & 0xf);
@@ -285,7 +286,7 @@ void load_start_context(struct vp *vp, const struct hv_init_vp_context *c)
 	s->cr0 = c->cr0;
 	s->cr3 = c->cr3;
 	s->cr4 = c->cr4;
-	if (kvm_set_msr(v, 0x277, c->pat))
+	if (kvm_set_msr(v, MSR_PAT, c->pat))
 		log_at(LOG_WARN, "VP %u: PAT %#lx was not accepted", vp->index, c->pat);
 	regs_dirty(v);
 	sregs_dirty(v);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spec/msr.h"
 #include "vmm/mem/walk.h"
 #include "vmm/worker/gdb_internal.h"
 
@@ -62,12 +63,12 @@ static int say_msrs(struct gdb_server *s, unsigned vp, struct gdb_text *t)
 	if (error)
 		return error;
 	const struct { const char *name; u32 number; u64 value; } all[] = {
-		{ "EFER", 0xc0000080, r->efer }, { "STAR", 0xc0000081, r->star }, { "LSTAR", 0xc0000082, r->lstar },
-		{ "CSTAR", 0xc0000083, r->cstar }, { "SFMASK", 0xc0000084, r->sfmask },
-		{ "FS_BASE", 0xc0000100, r->segment[4].base }, { "GS_BASE", 0xc0000101, r->segment[5].base },
-		{ "KERNEL_GS_BASE", 0xc0000102, r->kernel_gs_base }, { "TSC_AUX", 0xc0000103, r->tsc_aux },
-		{ "SYSENTER_CS", 0x174, r->sysenter_cs }, { "SYSENTER_ESP", 0x175, r->sysenter_esp },
-		{ "SYSENTER_EIP", 0x176, r->sysenter_eip }, { "PAT", 0x277, r->pat },
+		{ "EFER", MSR_EFER, r->efer }, { "STAR", MSR_STAR, r->star }, { "LSTAR", MSR_LSTAR, r->lstar },
+		{ "CSTAR", MSR_CSTAR, r->cstar }, { "SFMASK", MSR_SFMASK, r->sfmask },
+		{ "FS_BASE", MSR_FS_BASE, r->segment[4].base }, { "GS_BASE", MSR_GS_BASE, r->segment[5].base },
+		{ "KERNEL_GS_BASE", MSR_KERNEL_GS_BASE, r->kernel_gs_base }, { "TSC_AUX", MSR_TSC_AUX, r->tsc_aux },
+		{ "SYSENTER_CS", MSR_SYSENTER_CS, r->sysenter_cs }, { "SYSENTER_ESP", MSR_SYSENTER_ESP, r->sysenter_esp },
+		{ "SYSENTER_EIP", MSR_SYSENTER_EIP, r->sysenter_eip }, { "PAT", MSR_PAT, r->pat },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
