@@ -79,6 +79,7 @@ static int tear_down(void **state)
 	echo->model.slow = false;
 	g->busy = 0;
 	model_run(g);
+	assert_int_equal(echo->model.lost, 0);
 	model_send(g, &(struct vmbus_header){ VMBUS_UNLOAD, 0 }, 8);
 	for (size_t i = 0; i < ARRAY_SIZE(echo->subs); i++)
 		free(echo->subs[i]);

@@ -29,6 +29,7 @@ static int tear_down(void **state)
 	echo.slow = false;
 	g->busy = 0;
 	model_run(g);
+	assert_int_equal(echo.lost, 0);
 	model_send(g, &(struct vmbus_header){ VMBUS_UNLOAD, 0 }, 8);
 	model_destroy(g);
 	return 0;
