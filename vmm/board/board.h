@@ -10,7 +10,7 @@
 #include "vmm/vp/vp.h"
 
 struct board {
-	struct machine machine;         /* hcl, guest, apics, vp, event and cpuid are the owner's to fill in */
+	struct machine machine;         /* what is not filled in by the functions below is the owner's */
 	struct exec *home;
 	struct bus bus;
 	struct isa isa;
@@ -29,8 +29,8 @@ struct board {
 };
 
 /*
- * Zeroed before. Devices get their timers on home. No device raises a line before board_attach(), nor does one that the owner
- * adds: the bus makes the locks.
+ * Zeroed at birth; the owner's fields of machine may be set already. Devices get their timers on home. No device raises a line
+ * before board_attach(), nor does one that the owner adds: the bus makes the locks.
  */
 void board_init(struct board *b, struct exec *home);
 /* before board_attach(), machine.guest being set: the IDE function and its bridges, no drives. -errno */

@@ -113,7 +113,7 @@ struct worker {
 	char why[200];                  /* it cannot start: a mistake in its configuration, in a line */
 };
 
-/* every device of VTL0, in order, in the open. -errno, said. */
+/* board.h's devices, and what this machine has by configuration, in order. -errno, said. */
 int assemble(struct worker *w) __must_check;
 
 /* ---- ide.c */
