@@ -151,7 +151,7 @@ enum hv_register {
 
 /*
  * HV_X64_REGISTER_CR_INTERCEPT_CONTROL (TLFS 15, "Secure Register Intercepts"). A write comes as an MSR intercept, before it is
- * made. Only what can be tried here has a name.
+ * made. Only what is asked for here has a name.
  */
 #define HV_CR_INTERCEPT_LSTAR_WRITE BIT(6)
 #define HV_CR_INTERCEPT_STAR_WRITE BIT(8)
@@ -160,7 +160,6 @@ enum hv_register {
 #define HV_CR_INTERCEPT_SYSENTER_EIP_WRITE BIT(20)
 #define HV_CR_INTERCEPT_SYSENTER_ESP_WRITE BIT(21)
 #define HV_CR_INTERCEPT_SFMASK_WRITE BIT(22)
-#define HV_CR_INTERCEPT_TSC_AUX_WRITE BIT(23)
 
 struct hv_segment {
 	u64 base;

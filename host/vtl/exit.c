@@ -66,6 +66,7 @@ static void exit_msr(struct vp *vp, enum vtl vtl, bool write)
 		run->msr.data = value;
 		return;
 	}
+	/* what it asked for by register comes also to a VTL2 without the intercept on MSRs */
 	if (wanted || (vtl == VTL0 && intercept_wanted(vp->partition, HV_INTERCEPT_MSR))) {
 		vp->per[vtl].vcpu.open = ACCESS_MSR;
 		intercept_msr(vp, write);

@@ -3,6 +3,7 @@
 
 #include "host/vtl/vp.h"
 #include "lib/log/log.h"
+#include "spec/msr.h"
 
 LOG_DOMAIN("msr");
 
@@ -70,45 +71,49 @@ bool msr_left_to_vtl2(struct vp *vp, u32 msr)
 }
 
 const struct cr_intercept cr_intercepts[CR_INTERCEPTS] = {
-	{ 0xc0000081, HV_CR_INTERCEPT_STAR_WRITE }, { 0xc0000082, HV_CR_INTERCEPT_LSTAR_WRITE },
-	{ 0xc0000083, HV_CR_INTERCEPT_CSTAR_WRITE }, { 0xc0000084, HV_CR_INTERCEPT_SFMASK_WRITE },
-	{ 0xc0000103, HV_CR_INTERCEPT_TSC_AUX_WRITE }, { 0x174, HV_CR_INTERCEPT_SYSENTER_CS_WRITE },
-	{ 0x175, HV_CR_INTERCEPT_SYSENTER_ESP_WRITE }, { 0x176, HV_CR_INTERCEPT_SYSENTER_EIP_WRITE },
+	{ MSR_STAR, HV_CR_INTERCEPT_STAR_WRITE }, { MSR_LSTAR, HV_CR_INTERCEPT_LSTAR_WRITE },
+	{ MSR_CSTAR, HV_CR_INTERCEPT_CSTAR_WRITE }, { MSR_SFMASK, HV_CR_INTERCEPT_SFMASK_WRITE },
+	{ MSR_SYSENTER_CS, HV_CR_INTERCEPT_SYSENTER_CS_WRITE }, { MSR_SYSENTER_ESP, HV_CR_INTERCEPT_SYSENTER_ESP_WRITE },
+	{ MSR_SYSENTER_EIP, HV_CR_INTERCEPT_SYSENTER_EIP_WRITE },
 };
 
-static u64 cr_intercept_of(u32 msr)
+static bool selects(u64 control, u32 msr)
 {
-	for (u32 i = 0; i < CR_INTERCEPTS; i++)
+	for (u32 i = 0; control && i < CR_INTERCEPTS; i++)
 		if (cr_intercepts[i].msr == msr)
-			return cr_intercepts[i].control;
-	return 0;
+			return control & cr_intercepts[i].control;
+	return false;
 }
 
 bool msr_write_wanted(const struct vp *vp, u32 msr)
 {
-	return vp->cr_intercepts && vp->cr_intercepts & cr_intercept_of(msr);
+	return selects(vp->cr_intercepts, msr);
 }
 
 u16 msr_set_cr_intercepts(struct vp *vp, u64 control)
 {
 	struct partition *p = vp->partition;
 	u64 known = 0, before;
-	int r = 0;
+	u16 status = HV_STATUS_SUCCESS;
 
 	for (u32 i = 0; i < CR_INTERCEPTS; i++)
 		known |= cr_intercepts[i].control;
 	if (control & ~known) {
-		log_guest("VP %u: KVM cannot intercept what bits %#lx of the control say", vp->index, control & ~known);
+		log_guest("VP %u: bits %#lx of the control of register intercepts are not offered here", vp->index,
+			  control & ~known);
 		return HV_STATUS_INVALID_REGISTER_VALUE;
 	}
-	vp->cr_intercepts = control;
 	pthread_mutex_lock(&p->lock);
 	before = p->cr_intercepts;
 	p->cr_intercepts |= control;
-	if (p->cr_intercepts != before)
-		r = kvm_filter_msrs(p, VTL0);
+	if (p->cr_intercepts != before && kvm_filter_msrs(p, VTL0)) {
+		p->cr_intercepts = before;
+		status = HV_STATUS_INVALID_REGISTER_VALUE;
+	}
 	pthread_mutex_unlock(&p->lock);
-	return r ? HV_STATUS_INVALID_REGISTER_VALUE : HV_STATUS_SUCCESS;
+	if (!status)
+		vp->cr_intercepts = control;
+	return status;
 }
 
 static bool apic_msr(struct vp *vp, enum vtl vtl, u32 msr, bool write, u64 *value)
@@ -178,7 +183,7 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 	case HV_MSR_TSC_INVARIANT: return vtl == VTL0;
 	case HV_MSR_REENLIGHTENMENT ... HV_MSR_TSC_EMULATION_STATUS: return true; /* the partition never migrates */
 	}
-	if (cr_intercept_of(msr)) /* another VP's VTL2 asked for it */
-		return vtl == VTL0 && !kvm_set_msr(&per->vcpu, msr, value);
+	if (vtl == VTL0 && selects(vp->partition->cr_intercepts, msr)) /* asked for on another VP */
+		return !kvm_set_msr(&per->vcpu, msr, value);
 	return apic_msr(vp, vtl, msr, true, &value);
 }

@@ -118,7 +118,7 @@ struct partition {
 	} pause;
 	u32 exceptions; /* bit per vector that VTL2 intercepts */
 	u32 intercepts; /* bit per enum hv_intercept_type that VTL2 installed */
-	u64 cr_intercepts; /* of any VP: KVM does not make these writes. Grows only */
+	_Atomic u64 cr_intercepts; /* of any VP: KVM does not make these writes. Grows only, under lock */
 	struct hv_cpuid_result_parameters cpuid_results[CPUID_RESULTS_MAX];
 	u32 cpuid_result_count;
 	atomic_bool vtl0_ran, stopping;
@@ -232,8 +232,11 @@ bool msr_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value);
 bool msr_write_wanted(const struct vp *vp, u32 msr);
 /* HV_X64_REGISTER_CR_INTERCEPT_CONTROL; HV_STATUS_* */
 u16 msr_set_cr_intercepts(struct vp *vp, u64 control);
-/* MSRs whose writes KVM can hand out. It keeps CR0, CR4, XCR0 and tables; EFER it checks only when it makes the write itself. */
-#define CR_INTERCEPTS 8u
+/*
+ * MSRs whose writes are offered to VTL2. KVM keeps CR0, CR4, XCR0 and the tables' registers to itself; what it checks only when
+ * it makes the write itself (EFER, TSC_AUX: are they in the guest's CPUID?) is left out.
+ */
+#define CR_INTERCEPTS 7u
 extern const struct cr_intercept {
 	u32 msr;
 	u64 control;

@@ -3,6 +3,7 @@
 
 #include "lib/core/check.h"
 #include "spec/hv_msr.h"
+#include "spec/msr.h"
 #include "tests/sweep/sweep.h"
 #include "vmm/chipset/pci.h"
 
@@ -186,7 +187,7 @@ static u32 some_msr(struct sweep *s)
 	static const struct { u32 base, len; } msrs[] = {
 		{ 0x800, 0x40 }, { 0x800, 0x400 }, { HV_MSR_FIRST, 0x120 }, { HV_MSR_SCONTROL, 0x40 },
 		{ HV_MSR_STIMER0_CONFIG, 8 }, { HV_MSR_CRASH_P0, 6 }, { 0x1b, 1 }, { 0x6e0, 1 }, { 0x10, 1 }, { 0x200, 0x100 },
-		{ 0xc0000081, 4 }, { 0x174, 3 },
+		{ MSR_STAR, 4 }, { MSR_SYSENTER_CS, 3 },
 		{ 0, 0x2000 }, { 0xc0000080, 0x30 }, { 0xc0010000, 0x200 }, { 0xc0011020, 16 }, { 0, ~0u },
 	};
 	size_t i = sweep_below(s, ARRAY_SIZE(msrs));
@@ -199,6 +200,8 @@ static void msr_exit(struct sweep *s, struct sweep_cpu *c)
 	struct hv_msr_intercept *m = message(s, c, HVMSG_X64_MSR);
 
 	m->msr = some_msr(s);
+	if (!sweep_below(s, 8)) /* not every value is one for it */
+		c->fake.refuse_register = HV_X64_REGISTER_SYSENTER_CS + (u32)sweep_below(s, 7); /* to SFMASK */
 	m->rax = c->fake.run.context.rax;
 	m->rdx = c->fake.run.context.rdx;
 }

@@ -124,6 +124,7 @@ static int on_run(struct hcl_fake *f)
 	if (s->plant == PLANT_JUMP && c->exits % 100 == 99)
 		f->page.rip += 16;
 	judge(s, c);
+	f->refuse_register = 0;
 	if (!s->left || s->wrong[0])
 		return -EINTR;
 	s->left--;
@@ -218,6 +219,7 @@ static void save_and_restore(struct sweep *s)
 	for (unsigned i = 0; i < SWEEP_VPS; i++) {
 		vp_stop(&s->cpus[i].vp);
 		s->cpus[i].judged = false;
+		s->cpus[i].fake.refuse_register = 0;
 	}
 	bus_stop(&s->board.bus);
 	s->held = false;
@@ -318,6 +320,8 @@ static int add_vps(struct sweep *s)
 		s->board.machine.hcl = &c->fake.hcl; /* each VP has a fake of its own */
 		vp_init(&c->vp, &s->board.machine, i, sim_exec(s->sim, i ? "vp1" : "vp0"));
 		r = vp_open(&c->vp);
+		if (!r)
+			r = watch_open(&c->vp);
 	}
 	return r ? r : board_create_vmbus(&s->board, SWEEP_VPS);
 }
@@ -334,6 +338,9 @@ struct sweep *sweep_create(u64 seed, enum sweep_plant plant)
 	s->home = sim_exec(s->sim, "main");
 	s->board.machine.event = vp_told;
 	s->board.machine.vp = vp_of;
+	if (s->seed & 2)
+		s->board.machine.watch = HV_CR_INTERCEPT_LSTAR_WRITE | HV_CR_INTERCEPT_STAR_WRITE |
+					 HV_CR_INTERCEPT_SYSENTER_CS_WRITE;
 	if (guest_create_fake(SWEEP_RAM, SWEEP_HIGH_RAM, &s->board.machine.guest) || assemble(s) || add_vps(s)) {
 		fprintf(stderr, "sweep: no machine\n");
 		exit(1);

@@ -50,7 +50,7 @@ struct sweep {
 	char wrong[200];       /* the first thing that was; empty: none */
 };
 
-/* NULL, said: no memory. With an odd seed VTL0's local APICs are the firmware's. */
+/* NULL, said: no memory. With an odd seed VTL0's local APICs are the firmware's; with bit 1, MSRs are watched. */
 struct sweep *sweep_create(u64 seed, enum sweep_plant plant) __must_check;
 void sweep_destroy(struct sweep *s);
 /* that many exits; false: s->wrong says what was, and where */

@@ -47,10 +47,10 @@ static int fake_get(struct hcl_vp *vp, u32 name, union hv_register_value *ret)
 
 static int fake_set(struct hcl_vp *vp, u32 name, const union hv_register_value *value)
 {
+	if (of(vp->hcl)->refuse_register && name == of(vp->hcl)->refuse_register)
+		return -EINVAL;
 	union hv_register_value *slot = find(of(vp->hcl), name, true);
 
-	if (name == of(vp->hcl)->refuse_register)
-		return -EINVAL;
 	if (!slot)
 		return -ENOSPC;
 	*slot = *value;

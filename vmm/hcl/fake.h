@@ -23,7 +23,7 @@ struct hcl_fake {
 	unsigned call_count;
 	u16 status;                       /* what hypercalls answer */
 	u32 refuse_code;                  /* this code answers HV_STATUS_INVALID_HYPERCALL_CODE */
-	u32 refuse_register;              /* no value is good enough for it */
+	u32 refuse_register;              /* takes no value; 0: none does so */
 	int (*on_run)(struct hcl_fake *); /* fills run.exit_message; its result is hcl_run()'s */
 	void *context;
 };

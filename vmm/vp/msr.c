@@ -141,10 +141,13 @@ int exit_msr(struct vp *vp, const struct hv_message *msg)
 	u64 value = (u32)hcl_gpr(&vp->hcl, HV_RAX) | hcl_gpr(&vp->hcl, HV_RDX) << 32;
 
 	bool fault = false;
-	int r = write && watch_write(vp, m->msr, value, m->header.rip, &fault) ? 1 : apic_msr(vp, m->msr, write, &value, &fault);
+	int watched = write ? watch_write(vp, m->msr, value, m->header.rip, &fault) : 0;
+	int r = watched ? watched : apic_msr(vp, m->msr, write, &value, &fault);
 
 	if (r < 0)
 		return r;
+	if (watched && fault)
+		return vp_inject(vp, VECTOR_GP, true, 0, 0);
 	if (fault || (!r && !lookup(vp, m->msr, write, &value))) {
 		vp->unknown_msrs++;
 		vp->last_unknown_msr = m->msr;

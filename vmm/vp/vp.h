@@ -80,7 +80,7 @@ struct vp {
 	bool stopped, running;     /* running: idle time is VTL0's */
 	u64 signals_deferred, signals_called;
 	struct vp_debug debug;     /* debug.c */
-	struct watch_counts watch; /* watch.c */
+	struct watch watch;        /* watch.c */
 	/* with machine->apics: interrupt.c */
 	struct vapic *apic;
 	struct task look;          /* an interrupt may wait */

@@ -4,23 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/log/log.h"
+#include "spec/msr.h"
 #include "vmm/vp/vp.h"
 
 LOG_DOMAIN("watch");
 
 #define LINES_A_SECOND 10
 
-/* no CR0, CR4 and EFER: their writes have rules that only the processor knows all of */
+/* MSRs only: what a write of CR0, CR4, XCR0 or EFER changes beside the register, the processor knows best */
 static const struct { const char *name; u32 msr, reg; u64 control; } watched[WATCH_REGISTERS] = {
-	{ "star", 0xc0000081, HV_X64_REGISTER_STAR, HV_CR_INTERCEPT_STAR_WRITE },
-	{ "lstar", 0xc0000082, HV_X64_REGISTER_LSTAR, HV_CR_INTERCEPT_LSTAR_WRITE },
-	{ "cstar", 0xc0000083, HV_X64_REGISTER_CSTAR, HV_CR_INTERCEPT_CSTAR_WRITE },
-	{ "sfmask", 0xc0000084, HV_X64_REGISTER_SFMASK, HV_CR_INTERCEPT_SFMASK_WRITE },
-	{ "tsc_aux", 0xc0000103, HV_X64_REGISTER_TSC_AUX, HV_CR_INTERCEPT_TSC_AUX_WRITE },
-	{ "sysenter_cs", 0x174, HV_X64_REGISTER_SYSENTER_CS, HV_CR_INTERCEPT_SYSENTER_CS_WRITE },
-	{ "sysenter_esp", 0x175, HV_X64_REGISTER_SYSENTER_ESP, HV_CR_INTERCEPT_SYSENTER_ESP_WRITE },
-	{ "sysenter_eip", 0x176, HV_X64_REGISTER_SYSENTER_EIP, HV_CR_INTERCEPT_SYSENTER_EIP_WRITE },
+	{ "star", MSR_STAR, HV_X64_REGISTER_STAR, HV_CR_INTERCEPT_STAR_WRITE },
+	{ "lstar", MSR_LSTAR, HV_X64_REGISTER_LSTAR, HV_CR_INTERCEPT_LSTAR_WRITE },
+	{ "cstar", MSR_CSTAR, HV_X64_REGISTER_CSTAR, HV_CR_INTERCEPT_CSTAR_WRITE },
+	{ "sfmask", MSR_SFMASK, HV_X64_REGISTER_SFMASK, HV_CR_INTERCEPT_SFMASK_WRITE },
+	{ "sysenter_cs", MSR_SYSENTER_CS, HV_X64_REGISTER_SYSENTER_CS, HV_CR_INTERCEPT_SYSENTER_CS_WRITE },
+	{ "sysenter_esp", MSR_SYSENTER_ESP, HV_X64_REGISTER_SYSENTER_ESP, HV_CR_INTERCEPT_SYSENTER_ESP_WRITE },
+	{ "sysenter_eip", MSR_SYSENTER_EIP, HV_X64_REGISTER_SYSENTER_EIP, HV_CR_INTERCEPT_SYSENTER_EIP_WRITE },
 };
 
 static u64 control_of(const char *name, size_t len)
@@ -44,7 +43,7 @@ int watch_parse(const char *text, u64 *ret_control, char *why, size_t size)
 
 		if (!control) {
 			snprintf(why, size, "no register that can be watched is called '%.*s': star, lstar, cstar, sfmask, "
-				 "tsc_aux, sysenter_cs, sysenter_esp, sysenter_eip, or all", (int)MIN(len, (size_t)20), text);
+				 "sysenter_cs, sysenter_esp, sysenter_eip, or all", (int)MIN(len, (size_t)20), text);
 			return -EINVAL;
 		}
 		*ret_control |= control;
@@ -66,50 +65,54 @@ int watch_open(struct vp *vp)
 	return r ? log_err(r, "VP %u: the hypervisor does not let writes of MSRs be watched (status %#x)", vp->index, status) : 0;
 }
 
-bool watch_write(struct vp *vp, u32 msr, u64 value, u64 rip, bool *ret_fault)
+int watch_write(struct vp *vp, u32 msr, u64 value, u64 rip, bool *ret_fault)
 {
-	static struct log_limit limit;
-	struct watch_counts *c = &vp->watch;
-	u64 before = 0;
+	size_t i = 0;
+	u64 before;
+	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(watched); i++) {
-		if (watched[i].msr != msr)
-			continue;
-		int r = hcl_get64(&vp->hcl, watched[i].reg, &before);
+	if (!vp->machine->watch)
+		return 0;
+	while (i < ARRAY_SIZE(watched) && watched[i].msr != msr)
+		i++;
+	if (i == ARRAY_SIZE(watched) || !(vp->machine->watch & watched[i].control))
+		return 0;
+	struct watch_register *w = &vp->watch.all[i];
 
-		*ret_fault = r || hcl_set64(&vp->hcl, watched[i].reg, value);
-		c->writes[i]++;
-		c->refused[i] += *ret_fault;
-		if (!*ret_fault)
-			c->last[i] = value;
-		if (log_limit_pass(&log_domain_here, &limit, LINES_A_SECOND))
-			log_at(LOG_NOTICE, "VP %u: VTL0 writes %s at %#llx: %#llx, was %#llx%s", vp->index, watched[i].name,
-			       (unsigned long long)rip, (unsigned long long)value, (unsigned long long)before,
-			       *ret_fault ? "; refused" : "");
-		return true;
+	r = hcl_get64(&vp->hcl, watched[i].reg, &before);
+	if (!r)
+		r = hcl_set64(&vp->hcl, watched[i].reg, value);
+	if (r && r != -EINVAL)
+		return r;
+	*ret_fault = r;
+	w->writes++;
+	if (log_limit_pass(&log_domain_here, &w->limit, LINES_A_SECOND))
+		log_at(LOG_NOTICE, "VP %u: VTL0 writes %s at %#llx: %#llx, was %#llx%s", vp->index, watched[i].name,
+		       (unsigned long long)rip, (unsigned long long)value, (unsigned long long)before, r ? "; refused" : "");
+	if (r) {
+		w->refused++;
+		return 1;
 	}
-	return false;
+	w->last = value;
+	w->last_rip = rip;
+	return 1;
 }
-
-struct one {
-	const struct watch_counts *counts;
-	size_t i;
-};
 
 static void one_inspect(void *object, struct inspect *in)
 {
-	const struct one *one = object;
+	const struct watch_register *w = object;
 
-	inspect_count(in, "writes", one->counts->writes[one->i]);
-	inspect_count(in, "refused", one->counts->refused[one->i]);
-	inspect_hex(in, "last", one->counts->last[one->i]);
+	inspect_count(in, "writes", w->writes);
+	inspect_count(in, "refused", w->refused);
+	inspect_hex(in, "last", w->last);
+	inspect_hex(in, "last_rip", w->last_rip);
 }
 
 void watch_inspect(void *object, struct inspect *in)
 {
-	const struct vp *vp = object;
+	struct vp *vp = object;
 
 	for (size_t i = 0; i < ARRAY_SIZE(watched); i++)
-		if (vp->machine->watch & watched[i].control || vp->watch.writes[i])
-			inspect_child(in, watched[i].name, one_inspect, &(struct one){ &vp->watch, i });
+		if (vp->machine->watch & watched[i].control)
+			inspect_child(in, watched[i].name, one_inspect, &vp->watch.all[i]);
 }

@@ -5,13 +5,18 @@
 #pragma once
 
 #include "lib/inspect/inspect.h"
+#include "lib/log/log.h"
 #include "spec/hv.h"
 
-#define WATCH_REGISTERS 8u
+#define WATCH_REGISTERS 7u
 
 /* of a VP, and its thread's */
-struct watch_counts {
-	u64 writes[WATCH_REGISTERS], refused[WATCH_REGISTERS], last[WATCH_REGISTERS];
+struct watch {
+	struct watch_register {
+		u64 writes, refused;
+		u64 last, last_rip; /* of those that were made */
+		struct log_limit limit; /* a register that is written all the time hides no other */
+	} all[WATCH_REGISTERS];
 };
 
 struct vp;
@@ -23,7 +28,10 @@ struct vp;
 int watch_parse(const char *text, u64 *ret_control, char *why, size_t size) __must_check;
 /* on the VP's thread, after vp_open() and before VTL0 runs on it: asks the hypervisor for machine->watch. -errno, said. */
 int watch_open(struct vp *vp) __must_check;
-/* a write of VTL0's was left to VTL2: is it one of these? Then it is made, or *ret_fault is set: a value that is none. */
-bool watch_write(struct vp *vp, u32 msr, u64 value, u64 rip, bool *ret_fault);
-/* a node a register that is watched, or was written */
+/*
+ * A write of VTL0's was left to VTL2. 0: it is not one that is watched. 1: it is, and is made, or *ret_fault is set: the register
+ * takes no such value. -errno: the hypervisor did not do what must work.
+ */
+int watch_write(struct vp *vp, u32 msr, u64 value, u64 rip, bool *ret_fault) __must_check;
+/* a node a register that is watched */
 void watch_inspect(void *vp, struct inspect *in);

@@ -3,23 +3,24 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include <cmocka.h>
 
 #include "host/vtl/vp.h"
-
-#define LSTAR 0xc0000082u
+#include "spec/msr.h"
 
 static struct partition p = { .lock = PTHREAD_MUTEX_INITIALIZER };
 static struct vp vps[2];
+static struct kvm_run runs[2];
 static struct { /* KVM's own */
 	unsigned filters;
 	struct kvm_msr_filter filter;
 	u32 msr;
 	u64 value;
-	bool refuses;
+	bool refuses, no_filter;
 } kvm;
 
 /* in the place of libc's: the only ioctls here are KVM's */
@@ -33,7 +34,10 @@ int ioctl(int fd, unsigned long request, ...)
 	int r = 0;
 
 	va_start(args, request);
-	if (request == KVM_X86_SET_MSR_FILTER) {
+	if (request == KVM_X86_SET_MSR_FILTER && kvm.no_filter) {
+		errno = ENOMEM;
+		r = -1;
+	} else if (request == KVM_X86_SET_MSR_FILTER) {
 		kvm.filters++;
 		kvm.filter = *va_arg(args, struct kvm_msr_filter *);
 	} else if (request == KVM_SET_MSRS) {
@@ -54,6 +58,7 @@ static int set_up(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(vps); i++) {
 		vps[i].partition = &p;
 		vps[i].index = i;
+		vps[i].per[VTL0].vcpu.run = &runs[i];
 	}
 	return 0;
 }
@@ -84,7 +89,7 @@ static void what_kvm_keeps_is_refused(void **state)
 	assert_int_equal(control(&vps[0], BIT(0)), HV_STATUS_INVALID_REGISTER_VALUE); /* CR0 */
 	assert_int_equal(control(&vps[0], BIT(14) | HV_CR_INTERCEPT_LSTAR_WRITE), HV_STATUS_INVALID_REGISTER_VALUE); /* EFER */
 	assert_int_equal(kvm.filters, 0);
-	assert_false(msr_write_wanted(&vps[0], LSTAR));
+	assert_false(msr_write_wanted(&vps[0], MSR_LSTAR));
 	assert_int_equal(register_get(&vps[0], VTL2, HV_X64_REGISTER_CR_INTERCEPT_CONTROL, &value), HV_STATUS_SUCCESS);
 	assert_int_equal(value.u64[0], 0);
 	/* it is VTL2's, not one of VTL0's */
@@ -97,12 +102,12 @@ static void writes_leave_kvm_and_reads_do_not(void **state)
 
 	assert_int_equal(control(&vps[0], HV_CR_INTERCEPT_LSTAR_WRITE | HV_CR_INTERCEPT_SYSENTER_EIP_WRITE), HV_STATUS_SUCCESS);
 	assert_int_equal(kvm.filters, 1);
-	assert_int_equal(leaves(LSTAR), KVM_MSR_FILTER_WRITE);
-	assert_int_equal(leaves(0x176), KVM_MSR_FILTER_WRITE);
-	assert_int_equal(leaves(0xc0000081), 0);
+	assert_int_equal(leaves(MSR_LSTAR), KVM_MSR_FILTER_WRITE);
+	assert_int_equal(leaves(MSR_SYSENTER_EIP), KVM_MSR_FILTER_WRITE);
+	assert_int_equal(leaves(MSR_STAR), 0);
 	assert_int_equal(leaves(HV_MSR_VP_INDEX), KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE);
-	assert_true(msr_write_wanted(&vps[0], LSTAR));
-	assert_false(msr_write_wanted(&vps[0], 0xc0000081));
+	assert_true(msr_write_wanted(&vps[0], MSR_LSTAR));
+	assert_false(msr_write_wanted(&vps[0], MSR_STAR));
 	assert_int_equal(register_get(&vps[0], VTL2, HV_X64_REGISTER_CR_INTERCEPT_CONTROL, &value), HV_STATUS_SUCCESS);
 	assert_int_equal(value.u64[0], HV_CR_INTERCEPT_LSTAR_WRITE | HV_CR_INTERCEPT_SYSENTER_EIP_WRITE);
 	/* the same for the other VP is no news for KVM */
@@ -110,20 +115,40 @@ static void writes_leave_kvm_and_reads_do_not(void **state)
 	assert_int_equal(kvm.filters, 1);
 	assert_int_equal(control(&vps[1], HV_CR_INTERCEPT_STAR_WRITE), HV_STATUS_SUCCESS);
 	assert_int_equal(kvm.filters, 2);
-	assert_int_equal(leaves(LSTAR), KVM_MSR_FILTER_WRITE);
-	assert_int_equal(leaves(0xc0000081), KVM_MSR_FILTER_WRITE);
+	assert_int_equal(leaves(MSR_LSTAR), KVM_MSR_FILTER_WRITE);
+	assert_int_equal(leaves(MSR_STAR), KVM_MSR_FILTER_WRITE);
 }
 
 /* KVM's filter is for all VPs: where this one's VTL2 did not ask, the write is made here */
 static void a_vp_that_did_not_ask(void **state)
 {
 	assert_int_equal(control(&vps[0], HV_CR_INTERCEPT_LSTAR_WRITE), HV_STATUS_SUCCESS);
-	assert_false(msr_write_wanted(&vps[1], LSTAR));
-	assert_true(msr_write(&vps[1], VTL0, LSTAR, 0xffffffff81000000));
-	assert_int_equal(kvm.msr, LSTAR);
+	assert_false(msr_write_wanted(&vps[1], MSR_LSTAR));
+	assert_true(msr_write(&vps[1], VTL0, MSR_LSTAR, 0xffffffff81000000));
+	assert_int_equal(kvm.msr, MSR_LSTAR);
 	assert_int_equal(kvm.value, 0xffffffff81000000);
 	kvm.refuses = true;
-	assert_false(msr_write(&vps[1], VTL0, LSTAR, 1ull << 63));
+	assert_false(msr_write(&vps[1], VTL0, MSR_LSTAR, 1ull << 63));
+}
+
+/* what KVM does not do is not in force, and is asked for again */
+static void a_filter_that_fails(void **state)
+{
+	kvm.no_filter = true;
+	assert_int_equal(control(&vps[0], HV_CR_INTERCEPT_LSTAR_WRITE), HV_STATUS_INVALID_REGISTER_VALUE);
+	assert_false(msr_write_wanted(&vps[0], MSR_LSTAR));
+	kvm.no_filter = false;
+	assert_int_equal(control(&vps[1], HV_CR_INTERCEPT_LSTAR_WRITE), HV_STATUS_SUCCESS);
+	assert_int_equal(kvm.filters, 1);
+	assert_int_equal(leaves(MSR_LSTAR), KVM_MSR_FILTER_WRITE);
+	assert_true(msr_write_wanted(&vps[1], MSR_LSTAR));
+}
+
+/* KVM hands out also what it refuses to make: that is nobody's then */
+static void nobody_asked(void **state)
+{
+	assert_false(msr_write(&vps[0], VTL0, MSR_LSTAR, 1ull << 63));
+	assert_int_equal(kvm.msr, 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, set_up)
@@ -131,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_kvm_keeps_is_refused), TEST(writes_leave_kvm_and_reads_do_not), TEST(a_vp_that_did_not_ask),
+		TEST(a_filter_that_fails), TEST(nobody_asked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
