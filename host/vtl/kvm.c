@@ -27,6 +27,7 @@ static const struct {
 	{ KVM_CAP_VCPU_ATTRIBUTES, "KVM_CAP_VCPU_ATTRIBUTES", "5.16" },
 	{ KVM_CAP_GET_TSC_KHZ, "KVM_CAP_GET_TSC_KHZ", "2.6.39" },
 	{ KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM", "3.7" },
+	{ KVM_CAP_DISABLE_QUIRKS, "KVM_CAP_DISABLE_QUIRKS", "4.1" },
 };
 
 /* kvm_pvm and the like offer /dev/kvm on processors that cannot run a kernel in it */
@@ -102,6 +103,17 @@ static int hand_out_msrs(int vm)
 	return ioctl(vm, KVM_ENABLE_CAP, &cap) ? log_err(-errno, "KVM_CAP_X86_USER_SPACE_MSR") : 0;
 }
 
+/*
+ * KVM moves RIP past an OUT to port 7Eh before it tells user space, as no other access does (KVM_X86_QUIRK_OUT_7E_INC_RIP). VTL2
+ * would skip the next instruction.
+ */
+static int drop_quirk(int vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_DISABLE_QUIRKS, .args[0] = KVM_X86_QUIRK_OUT_7E_INC_RIP };
+
+	return ioctl(vm, KVM_ENABLE_CAP, &cap) ? log_err(-errno, "KVM_CAP_DISABLE_QUIRKS") : 0;
+}
+
 static int add_slot(int vm, u32 slot, u64 gpa, u64 size, const void *at)
 {
 	struct kvm_userspace_memory_region region = {
@@ -160,6 +172,8 @@ int kvm_make_vms(struct partition *p)
 			return log_err(-errno, "KVM_SET_TSS_ADDR");
 		int r = hand_out_msrs(p->vm_fd[vtl]);
 
+		if (!r)
+			r = drop_quirk(p->vm_fd[vtl]);
 		if (!r)
 			r = kvm_filter_msrs(p, vtl);
 		for (u32 i = 0; !r && i < p->config.ram_count; i++)

@@ -13,6 +13,8 @@ void put_hex(u64 value);
 void put_number(u64 value);
 /* "ok NAME" or "FAIL NAME: got, wanted" */
 void expect(const char *name, u64 got, u64 wanted);
+/* what was printed goes out first */
+_Noreturn void power_off(void);
 
 /* ---- processor */
 #define VECTORS 32u

@@ -69,8 +69,7 @@ void trapped(struct frame *f)
 		put_text(" at ");
 		put_hex(f->rip);
 		put_text("\n");
-		for (;;)
-			__asm__ volatile("hlt");
+		power_off();
 	}
 	f->rip = recover;
 	f->rflags = 2;

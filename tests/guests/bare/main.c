@@ -176,6 +176,14 @@ static void rest(void)
 		;
 }
 
+void power_off(void)
+{
+	rest();
+	port_write(PM_CONTROL, 2, SLEEP_ENABLE);
+	for (;;)
+		__asm__ volatile("hlt");
+}
+
 /* the next life does the same: who counts is outside */
 static void reset(void)
 {
@@ -207,10 +215,9 @@ void main(const struct boot_params *params)
 	put_text("done: ");
 	put_number(wrong);
 	put_text(" wrong\n");
-	rest();
-	if (word("testdev") >= 0)
+	if (word("testdev") >= 0) {
+		rest();
 		port_write(0xf4, 4, wrong ? 1 : (u32)word("testdev"));
-	port_write(PM_CONTROL, 2, SLEEP_ENABLE);
-	for (;;)
-		__asm__ volatile("hlt");
+	}
+	power_off();
 }
