@@ -34,6 +34,16 @@ static u64 control_of(const char *name, size_t len)
 	return len == 3 && !memcmp(name, "all", 3) ? all : 0;
 }
 
+static void complain(const char *name, size_t len, char *why, size_t size)
+{
+	int n = snprintf(why, size, "no register that can be watched is called '%.*s': ", (int)MIN(len, (size_t)20), name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(watched) && (size_t)n < size; i++)
+		n += snprintf(why + n, size - (size_t)n, "%s, ", watched[i].name);
+	if ((size_t)n < size)
+		snprintf(why + n, size - (size_t)n, "or all");
+}
+
 int watch_parse(const char *text, u64 *ret_control, char *why, size_t size)
 {
 	*ret_control = 0;
@@ -42,8 +52,7 @@ int watch_parse(const char *text, u64 *ret_control, char *why, size_t size)
 		u64 control = control_of(text, len);
 
 		if (!control) {
-			snprintf(why, size, "no register that can be watched is called '%.*s': star, lstar, cstar, sfmask, "
-				 "sysenter_cs, sysenter_esp, sysenter_eip, or all", (int)MIN(len, (size_t)20), text);
+			complain(text, len, why, size);
 			return -EINVAL;
 		}
 		*ret_control |= control;
